@@ -1,0 +1,140 @@
+"""The entry point: finds the command, and turns every error into two lines and an exit code."""
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from segwright import __version__
+from segwright.cli import data, demo, evaluate, models, predict, train
+from segwright.cli.console import WarningsToStderr, say_error, show_traceback
+from segwright.cli.options import arrange
+from segwright.errors import MissingExtraError, SegmentationError, did_you_mean
+
+# Plain help: rich's would take as long to import as everything else together.
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 a missing extra, 130 interrupted.",
+)
+for command in (demo.demo, train.train, evaluate.evaluate, predict.predict):
+    app.command()(command)
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # typer keeps the class itself in a private module
+_EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "timm", "accelerate", "tensorboard"), "train"),
+    **dict.fromkeys(("onnxruntime", "onnx", "onnxscript"), "onnx"),
+    **dict.fromkeys(("openvino", "nncf"), "openvino"),
+}
+_INTERRUPTED = 130
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Semantic segmentation: train, evaluate and use the classic systems.
+
+    Start with: segwright demo
+    """
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    if version:
+        print(f"segwright {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        words: after the program's name; ``None`` for those of the process.
+    """
+    words = arrange(sys.argv[1:] if words is None else words)
+    logger, handler = logging.getLogger("segwright"), WarningsToStderr()
+    logger.addHandler(handler)
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hush()
+        code = 1
+    finally:
+        logger.removeHandler(handler)
+    return code
+
+
+def run(words: list[str]) -> int:
+    """Run a command line; every error but a closed pipe becomes two lines and an exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=words, prog_name="segwright", standalone_mode=False)
+    except BrokenPipeError:
+        raise
+    except SystemExit as stop:  # how typer reports a closed pipe
+        hush()
+        code = stop.code
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except Exception as error:
+        if "--debug" in words:
+            show_traceback(error)
+        known = explain(error)
+        say_error(known.message, known.fix)
+        return known.exit_code
+    if code == _INTERRUPTED:
+        say_error("stopped by Ctrl-C", "run the command again")
+    return code if isinstance(code, int) else 0
+
+
+def explain(error: Exception) -> SegmentationError:
+    """Any error as one that says what to do."""
+    if isinstance(error, SegmentationError):
+        return error
+    if isinstance(error, _USAGE_ERROR):
+        return usage_error(error)
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ImportError) and package in _EXTRAS:
+        return MissingExtraError(
+            f"this command needs {package}, which is not installed", fix=f'pip install "segwright[{_EXTRAS[package]}]"'
+        )
+    text = " ".join(str(error).split()) or "no message"
+    if isinstance(error, OSError) and error.errno is not None:
+        fix = "free space on the disk" if error.errno == errno.ENOSPC else "check that the path is right and accessible"
+        return SegmentationError(text, fix=fix)
+    return SegmentationError(
+        f"{type(error).__name__}: {text}", fix="this is a fault of segwright; run again with --debug and report it"
+    )
+
+
+def usage_error(error: Exception) -> SegmentationError:
+    """typer's complaint about a command line in our words."""
+    message = " ".join(getattr(error, "format_message")().split()).rstrip(".")  # noqa: B009  Exception has none
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "segwright"
+    commands = getattr(context.command, "commands", {}) if context else {}
+    if message.startswith("No such command") and "ean" not in message:
+        message += did_you_mean(message.split("'")[1], commands)
+    known = SegmentationError(message[:1].lower() + message[1:], fix=f"{path} --help lists what there is")
+    known.exit_code = 2
+    return known
+
+
+def hush() -> None:
+    """Nobody reads stdout any more: let the rest of it go nowhere, and Python's own flush at the end as well."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.__stdout__.fileno() if sys.__stdout__ else nowhere)
+    os.close(nowhere)

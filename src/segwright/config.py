@@ -1,0 +1,230 @@
+"""What a training run is: one tree of frozen, typed settings, read from YAML and from ``key=value`` words.
+
+The tree says what the user wants; ``None`` means "choose for me", and the run's config.yaml then shows what was
+chosen and why. Unknown keys are errors with the nearest name. No inheritance: a recipe reads alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segwright.errors import ConfigError, did_you_mean
+from segwright.strict_yaml import read_yaml
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class DataSettings(_Settings):
+    path: str = ""
+    """Folder or data.yaml of the data set."""
+    train_split: str = "train"
+    """Split to train on."""
+    val_split: str = "val"
+    """Split to validate on."""
+    crop_size: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width of the training crop; none: the pictures' median size, at most 512x1024."""
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
+    """Range of the random scale."""
+    flip: Share = 0.5
+    """Probability of a horizontal flip."""
+    brightness: Share = 0.3
+    """Largest relative change of brightness."""
+    contrast: Share = 0.3
+    """Largest relative change of contrast."""
+    saturation: Share = 0.3
+    """Largest relative change of saturation."""
+    channel_noise: Share = 0.05
+    """Largest relative change of each colour channel on its own."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that read ahead, per training process; none: from the number of cores."""
+    check: bool = True
+    """Read every file of both splits before the first step and stop at the first fault."""
+
+
+class ModelSettings(_Settings):
+    name: str = "fast_scnn"
+    """Registered name of the network."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the network's builder."""
+    weights: str | None = None
+    """Model file or run folder to start from; none: fresh weights."""
+
+
+class LossSettings(_Settings):
+    name: str = "cross_entropy"
+    """Pixel loss: cross_entropy, ohem_cross_entropy or ohem_cross_entropy_by_loss."""
+    options: dict[str, float] = Field(default_factory=dict)
+    """Options of the pixel loss, such as threshold and min_kept of OHEM."""
+    class_weights: Literal["none", "median_frequency", "log"] = "none"
+    """Weight classes by the training masks' pixel counts."""
+    label_smoothing: Share = 0.0
+    """Share of the target spread evenly over all classes."""
+    pixel_stride: PositiveInt = 1
+    """The main loss reads every n-th row and column, drawn anew each step; 1 reads every pixel."""
+    aux_pixel_stride: PositiveInt = 1
+    """The same for auxiliary losses."""
+
+
+class TrainSettings(_Settings):
+    iters: PositiveInt | None = None
+    """Optimizer steps; none: from epochs or minutes."""
+    epochs: PositiveFloat | None = None
+    """Passes over the training pictures; none: 100 when iters and minutes are not given either."""
+    minutes: PositiveFloat | None = None
+    """Time budget: the number of steps is fixed from a short measurement at the start."""
+    batch_size: PositiveInt = 12
+    """Pictures per step and process."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are added before each optimizer step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, or AdamW."""
+    lr: PositiveFloat = 0.045
+    """Highest learning rate."""
+    momentum: Share = 0.9
+    """Of SGD; the first beta of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 4e-5
+    """L2 regularisation (SGD) or decoupled decay (AdamW)."""
+    no_decay: tuple[Literal["depthwise", "norm", "bias"], ...] = ("depthwise",)
+    """Parameters left out of weight decay."""
+    power: PositiveFloat = 0.9
+    """Of the poly schedule: lr * (1 - step / iters) ** power."""
+    warmup_iters: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate rises linearly from near zero."""
+    clip_grad_norm: PositiveFloat | None = None
+    """Largest norm of the gradient; none: not clipped."""
+    ema: Share | None = 0.999
+    """Decay of the moving average of the weights, which is what is evaluated and saved; none: no average."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the network's arithmetic; losses and weights stay in float32. auto: bf16 where the machine computes in it."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: PositiveInt | None = None
+    """CPU threads of the training process; none: PyTorch's choice."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of weights, order and augmentation."""
+    log_every: PositiveInt | None = None
+    """Steps between lines in metrics.jsonl; none: a hundredth of the run, at most 50."""
+    eval_every: PositiveInt | None = None
+    """Steps between validations; none: a tenth of the run."""
+    save_every: PositiveInt | None = None
+    """Steps between checkpoints; none: a hundredth of the run, at least 20."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainSettings":
+        if self.iters is None and sum(value is not None for value in (self.epochs, self.minutes)) > 1:
+            raise ValueError("give one of iters, epochs and minutes, not several")
+        return self
+
+
+class Config(_Settings):
+    """A training run."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def read_config(path: Path) -> Config:
+    """A recipe or a run's config.yaml.
+
+    Raises:
+        ConfigError: not YAML, an unknown key (the nearest name is given), or a value of the wrong kind.
+    """
+    return make_config(read_yaml(path), source=str(path))
+
+
+def make_config(tree: Mapping[str, Any], *, source: str = "the settings") -> Config:
+    """Check a nested mapping of settings.
+
+    Raises:
+        ConfigError: names the key, its value, and what is allowed.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, source) from error
+
+
+def with_settings(config: Config, settings: Mapping[str, Any], *, source: str = "--set") -> Config:
+    """A copy with leaves replaced, such as ``{"train.lr": 0.02}``.
+
+    Raises:
+        ConfigError: as :func:`make_config`.
+    """
+    tree = config.model_dump()
+    for key, value in settings.items():
+        *path, leaf = key.split(".")
+        branch = tree
+        for name in path:
+            branch = branch.get(name) if isinstance(branch, dict) else None  # type: ignore[assignment]
+        if not path or not isinstance(branch, dict):
+            raise _unknown_key(key, source)
+        branch[leaf] = value
+    return make_config(tree, source=source)
+
+
+def parse_words(words: Iterable[str]) -> dict[str, Any]:
+    """``["train.lr=0.02"]`` as ``{"train.lr": 0.02}``; values are read as YAML.
+
+    Raises:
+        ConfigError: a word without ``=``.
+    """
+    settings: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes key=value, got '{word}'", fix="write for example --set train.lr=0.02")
+        try:
+            settings[key.strip()] = _number_or_text(yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {word}: the value is not YAML", fix="quote it: --set 'key=[1, 2]'") from error
+    return settings
+
+
+def known_keys() -> list[str]:
+    """Every leaf of the tree, such as ``train.lr``."""
+    groups = {name: field.annotation for name, field in Config.model_fields.items()}
+    return [f"{group}.{leaf}" for group, kind in groups.items() if kind for leaf in kind.model_fields]
+
+
+def _number_or_text(value: Any) -> Any:
+    """YAML reads 1e-3 as text; Python's numbers do not."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: ValidationError, source: str) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(key, source)
+    text = first["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return ConfigError(f"{source}: {key or 'settings'}: {text[0].lower() + text[1:]}{got}", fix=_description(key))
+
+
+def _unknown_key(key: str, source: str) -> ConfigError:
+    known = known_keys()
+    near = did_you_mean(key, known) or did_you_mean(f"train.{key}", known)
+    return ConfigError(f"{source}: unknown key '{key}'{near}", fix="segwright train --help and docs/config.md list all keys")
+
+
+def _description(key: str) -> str:
+    group, _, leaf = key.partition(".")
+    kind = Config.model_fields[group].annotation if group in Config.model_fields else None
+    field = kind.model_fields.get(leaf.split(".")[0]) if kind and leaf else None
+    return f"{key}: {field.description}" if field and field.description else "give one of them, or mend the value"

@@ -1,0 +1,79 @@
+"""Device, precision and processes, through Accelerate."""
+
+import logging
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from segwright.config import TrainSettings
+from segwright.errors import ConfigError
+from segwright.metrics import ConfusionMatrix
+from segwright.types import SegmentationOutput
+
+logger = logging.getLogger(__name__)
+
+
+class StridedNetwork(nn.Module):
+    """A network whose forward ends at its own stride; the loss resizes what it needs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        return self.model.strided_logits(images)  # type: ignore[operator, no-any-return]
+
+
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 products (AVX-512 BF16 or AMX)."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
+
+
+def pick_device(device: str) -> str:
+    """``auto`` as cuda, mps or cpu, whichever is there first.
+
+    Raises:
+        ConfigError: a device that this machine or this build of torch lacks.
+    """
+    has_mps = torch.backends.mps.is_available()
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    kind = device.partition(":")[0]
+    there = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if has_mps else [])]
+    if kind not in there:
+        raise ConfigError(f"device '{device}' is not on this machine", fix=f"choose one of: auto, {', '.join(there)}")
+    return device
+
+
+def pick_precision(precision: str, device: str) -> str:
+    """``auto`` as bf16 where ``device`` has instructions for it, else fp32.
+
+    Raises:
+        ConfigError: fp16 on the CPU, whose gradients would need scaling that only CUDA has.
+    """
+    if precision == "fp16" and not device.startswith("cuda"):
+        raise ConfigError(f"precision fp16 does not train on {device}", fix="use bf16 or fp32")
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device == "cpu" and cpu_computes_bf16() else "fp32"
+
+
+def build_accelerator(settings: TrainSettings) -> Accelerator:
+    """Accelerate for a device and precision that are already picked."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return Accelerator(
+        cpu=settings.device == "cpu",
+        mixed_precision="no" if settings.precision == "fp32" else settings.precision,
+        gradient_accumulation_steps=settings.accumulate,
+    )
+
+
+def sum_over_processes(matrix: ConfusionMatrix, accelerator: Accelerator) -> None:
+    """One reduction of one int64 tensor; nothing to do for a single process."""
+    if accelerator.num_processes > 1:
+        matrix.all_reduce(lambda tensor: accelerator.reduce(tensor.to(accelerator.device), "sum"))

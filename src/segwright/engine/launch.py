@@ -1,0 +1,108 @@
+"""From a user's few words to a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segwright.config import Config, make_config, read_config, with_settings
+from segwright.engine.reporter import Reporter
+from segwright.engine.train import Run, run
+from segwright.errors import ConfigError, did_you_mean
+from segwright.models import check_options
+
+WORDS = {
+    "epochs": "train.epochs",
+    "iters": "train.iters",
+    "minutes": "train.minutes",
+    "batch_size": "train.batch_size",
+    "crop_size": "data.crop_size",
+    "lr": "train.lr",
+    "weights": "model.weights",
+    "device": "train.device",
+    "precision": "train.precision",
+    "seed": "train.seed",
+}
+"""The settings that have a flag and a keyword of their own, and their place in the tree."""
+
+_LENGTHS = ("train.iters", "train.epochs", "train.minutes")
+
+
+def train(
+    data: str | Path,
+    model: str | None = None,
+    *,
+    out: str | Path | None = None,
+    recipe: str | Path | None = None,
+    reporter: Reporter | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **words: Any,
+) -> Run:
+    """Train a network on a data set.
+
+    Args:
+        data: folder or data.yaml.
+        model: registered name; ``None`` for the recipe's, or ``fast_scnn``.
+        out: the run folder; ``None`` for ``runs/<date>_<data>_<model>``.
+        recipe: YAML file with a complete tree of settings to start from.
+        reporter: hears of the progress; ``None`` logs it.
+        settings: leaves of the tree, such as ``{"train.warmup_iters": 100}``.
+        words: ``epochs``, ``iters``, ``minutes``, ``batch_size``, ``crop_size``, ``lr``, ``weights``, ``device``,
+            ``precision``, ``seed``.
+
+    Returns:
+        The finished run: its folder, the best scores on val, and the path of the model file.
+
+    Raises:
+        SegmentationError: of the kind of what is wrong; ``Interrupted`` after Ctrl-C, with everything saved.
+    """
+    config = make_run_config(data, model, recipe=recipe, settings=settings, words=words)
+    return run(config, out, reporter=reporter)
+
+
+def make_run_config(
+    data: str | Path,
+    model: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    words: Mapping[str, Any] | None = None,
+) -> Config:
+    """The settings of a run: a recipe or the defaults, replaced leaf by leaf; arguments as :func:`train`.
+
+    A length given in words replaces the recipe's, whatever its unit.
+
+    Raises:
+        ConfigError: unknown words, keys, models or options, or values of the wrong kind.
+    """
+    config = read_config(Path(recipe)) if recipe else make_config({})
+    leaves: dict[str, Any] = {"data.path": str(Path(data).expanduser().resolve())}
+    if model:
+        leaves["model.name"] = model
+    for word, value in (words or {}).items():
+        if word not in WORDS:
+            raise ConfigError(f"train has no setting '{word}'{did_you_mean(word, WORDS)}", fix=f"known: {', '.join(WORDS)}")
+        if value is not None:
+            leaves[WORDS[word]] = None if (word, value) == ("weights", "none") else value
+    leaves |= settings or {}
+    lengths = [key for key in _LENGTHS if leaves.get(key) is not None]
+    if len(lengths) > 1:
+        given = " and ".join(key.removeprefix("train.") for key in lengths)
+        raise ConfigError(f"{given} both say how long to train", fix="give one of them")
+    if lengths:
+        leaves = dict.fromkeys(_LENGTHS) | leaves
+    config = with_settings(config, leaves, source="the settings")
+    check_options(config.model.name, config.model.options)
+    return config
+
+
+def crop_words(crop_size: Sequence[int] | None) -> tuple[int, int] | None:
+    """``--crop-size H W`` as a setting.
+
+    Raises:
+        ConfigError: not two numbers.
+    """
+    if not crop_size:
+        return None
+    if len(crop_size) != 2:
+        raise ConfigError(f"--crop-size takes height and width, got {len(crop_size)} numbers", fix="--crop-size 352 480")
+    return crop_size[0], crop_size[1]

@@ -1,0 +1,94 @@
+"""Parameter groups, the optimizer, the poly schedule with warm-up, and the moving average of the weights."""
+
+import copy
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from segwright.config import TrainSettings
+
+
+def decay_kind(module: nn.Module, parameter_name: str) -> str:
+    """What a parameter is to the decay rule: ``norm``, ``bias``, ``depthwise`` or ``weight``."""
+    if isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm):
+        return "norm"
+    if parameter_name == "bias":
+        return "bias"
+    is_depthwise = isinstance(module, nn.Conv2d) and module.groups > 1 and module.groups == module.in_channels
+    return "depthwise" if is_depthwise else "weight"
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, no_decay: Collection[str]) -> list[dict[str, object]]:
+    """Two groups: with and without weight decay.
+
+    Args:
+        model: the network.
+        weight_decay: of the first group.
+        no_decay: kinds of parameters (:func:`decay_kind`) in the second group.
+    """
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            (free if decay_kind(module, name) in no_decay else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
+    """SGD with momentum, or AdamW, over :func:`parameter_groups`."""
+    groups = parameter_groups(model, settings.weight_decay, settings.no_decay)
+    if settings.optimizer == "sgd":
+        return SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
+
+
+def learning_rate(step: int, iters: int, settings: TrainSettings) -> float:
+    """Poly schedule ``lr * (1 - step / iters) ** power`` (DeepLabv3, section 4.1) under a linear warm-up.
+
+    A function of the step alone, so that a resumed run has nothing to restore.
+    """
+    poly = (1 - min(step, iters) / iters) ** settings.power
+    warmup = min(1.0, (step + 1) / (settings.warmup_iters + 1))
+    return settings.lr * poly * warmup
+
+
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights and running statistics.
+
+    The decay rises with the number of updates, as min(decay, (1 + n) / (10 + n)), so that the first steps of a run
+    do not linger.
+
+    Args:
+        model: the network; the average starts as a copy of it.
+        decay: of the average, 0..1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards ``model``; ``step`` counts the updates before this one."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        averages, values = [], []
+        for average, value in zip(_tensors(self.model), _tensors(model), strict=True):
+            if average.is_floating_point():
+                averages.append(average)
+                values.append(value.detach())
+            else:
+                average.copy_(value)
+        torch._foreach_lerp_(averages, values, weight)
+
+
+def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()

@@ -1,0 +1,297 @@
+"""The training loop: build, resume, iterate; every n steps log, evaluate, save."""
+
+import copy
+import logging
+import math
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from segwright.config import Config, read_config, with_settings
+from segwright.data import DataReport, SegmentationData, check_data, load_data
+from segwright.engine import checkpoint
+from segwright.engine.build import Training, build_loader, build_training
+from segwright.engine.distributed import build_accelerator, sum_over_processes
+from segwright.engine.folder import RunFolder, new_run_path, open_run
+from segwright.engine.log import RunLog, sample_pictures
+from segwright.engine.optim import learning_rate, set_learning_rate
+from segwright.engine.plan import Plan, make_plan, plan_length
+from segwright.engine.report import write_report
+from segwright.engine.reporter import LogReporter, Reporter
+from segwright.engine.signals import StopRequest
+from segwright.errors import Interrupted, RunError
+from segwright.evaluation import compute_scores, confusion_matrix
+from segwright.inference import Predictor
+from segwright.metrics import Scores
+from segwright.models import SegmentationModel, save_model
+
+logger = logging.getLogger(__name__)
+
+_MEASURED_STEPS = 6
+_MOST_SKIPPED_IN_A_ROW = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        path: the run folder.
+        scores: of the best weights on the validation split.
+        step: at which they were reached.
+    """
+
+    path: Path
+    scores: Scores
+    step: int
+
+    @property
+    def model(self) -> Path:
+        """The model file with the best weights."""
+        return RunFolder(self.path).model
+
+
+def run(config: Config, out: str | Path | None = None, *, reporter: Reporter | None = None) -> Run:
+    """Train a network and leave a run folder.
+
+    Args:
+        config: the settings; what they leave open is chosen, told and recorded.
+        out: the run folder; ``None`` for ``runs/<date>_<data>_<model>``.
+        reporter: hears of the progress; ``None`` logs it.
+
+    Raises:
+        SegmentationError: of the kind of what is wrong; :class:`Interrupted` after Ctrl-C, with everything saved.
+    """
+    reporter = reporter or LogReporter()
+    data = load_data(config.data.path)
+    for sentence in data.understood:
+        reporter.say("data", sentence)
+    folder = RunFolder(Path(out) if out else new_run_path(data.name, config.model.name))
+    report = checked(data, config, reporter)
+    plan = make_plan(config, data)
+    accelerator = build_accelerator(plan.config.train)
+    training = build_training(plan.config, data, report, accelerator)
+    if plan.config.train.iters is None:
+        plan_length(plan, *measure(plan.config, training, accelerator))
+        training = build_training(plan.config, data, report, accelerator)  # afresh: the measurement moved the weights
+    tell_plan(plan, data, reporter)
+    if accelerator.is_main_process:
+        folder.create()
+        folder.write_config(plan.config, plan.reasons)
+        folder.write_environment(str(accelerator.device), accelerator.mixed_precision)
+    return iterate(plan.config, folder, training, accelerator, reporter)
+
+
+def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+    """Go on with a run as if it had never stopped.
+
+    Args:
+        path: the run folder.
+        reporter: as :func:`run`.
+
+    Raises:
+        ConfigError: no run folder.
+        WeightsError: no whole checkpoint in it.
+    """
+    reporter = reporter or LogReporter()
+    folder = open_run(path)
+    config = read_config(folder.config)
+    data = load_data(config.data.path)
+    report = check_data(data, splits=[config.data.train_split]) if config.loss.class_weights != "none" else None
+    accelerator = build_accelerator(config.train)
+    training = build_training(config, data, report, accelerator)
+    if checkpoint.has_checkpoint(folder.checkpoints):
+        checkpoint.load(training.state, folder.checkpoints)
+    folder.forget_after(training.state.step)
+    if training.state.step == config.train.iters and folder.report.exists():
+        reporter.say("done", f"'{folder.path}' is already finished ({config.train.iters} steps); nothing was touched")
+        return finished_run(folder)
+    return iterate(config, folder, training, accelerator, reporter)
+
+
+def iterate(
+    config: Config, folder: RunFolder, training: Training, accelerator: Accelerator, reporter: Reporter
+) -> Run:
+    """The loop, from the state's step to the last."""
+    state, train, iters = training.state, config.train, config.train.iters
+    assert iters and train.log_every and train.eval_every and train.save_every, "make_plan fills these in"
+    log = RunLog(folder, training, accelerator, reporter, state.step)
+    save_batch = sample_pictures(folder, training)
+    reporter.started(state.step, iters)
+    skipped = 0
+    try:
+        with StopRequest() as stop:
+            loader = build_loader(training, config, accelerator, first_step=state.step, last_step=iters)
+            for images, masks, names in loader:
+                if state.step == 0:
+                    save_batch(images, masks)
+                losses = train_step(training, config, images, masks, accelerator)
+                if not accelerator.sync_gradients:
+                    continue
+                skipped = count_skipped(state, losses, names, skipped)
+                state.step += 1
+                log.step(losses, images.shape[0] * train.accumulate, is_due=state.step % train.log_every == 0)
+                if state.step % train.eval_every == 0 or state.step == iters:
+                    validate(training, folder, accelerator, reporter, log, config)
+                if state.step % train.save_every == 0 or state.step in (iters, 1) or stop.requested:
+                    save(training, folder, accelerator, config)
+                if stop.requested:
+                    raise interrupted(folder, state.step, iters)
+    finally:
+        reporter.finished()
+        log.close()
+    return finish(folder, accelerator, reporter)
+
+
+def train_step(
+    training: Training, config: Config, images: Tensor, masks: Tensor, accelerator: Accelerator
+) -> dict[str, Tensor]:
+    """One batch: forward, backward and, when enough batches are accumulated, the update.
+
+    Returns:
+        The losses by name; ``loss`` is not finite where the update was left out.
+    """
+    state, train = training.state, config.train
+    set_learning_rate(state.optimizer, learning_rate(state.step, train.iters or 1, train))
+    images = training.normalise(images.to(accelerator.device, non_blocking=True))
+    masks = masks.to(accelerator.device, non_blocking=True)
+    with accelerator.accumulate(training.network):
+        losses = training.loss(training.network(images), masks)
+        accelerator.backward(losses["loss"])
+        if accelerator.sync_gradients:
+            limit = train.clip_grad_norm or math.inf
+            norm = accelerator.clip_grad_norm_(training.network.parameters(), limit)
+            if norm is not None and not torch.isfinite(norm):
+                losses["loss"] = losses["loss"] * math.nan
+            else:
+                state.optimizer.step()
+                if state.average:
+                    state.average.update(training.model, state.step)
+            state.optimizer.zero_grad(set_to_none=True)
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def count_skipped(state: checkpoint.TrainState, losses: dict[str, Tensor], names: list[str], in_a_row: int) -> int:
+    """How many steps in a row were left out; stops the run when they are too many.
+
+    Raises:
+        RunError: names the pictures of the last batch.
+    """
+    if torch.isfinite(losses["loss"]):
+        return 0
+    state.skipped += 1
+    logger.warning("step %d left out: loss or gradient is not finite", state.step)
+    if in_a_row + 1 >= _MOST_SKIPPED_IN_A_ROW:
+        raise RunError(
+            f"loss or gradient was not finite in {in_a_row + 1} steps in a row; last batch: {', '.join(names[:4])}",
+            fix="lower the learning rate (--lr), or train with --precision fp32; the last checkpoint is whole",
+        )
+    return in_a_row + 1
+
+
+def validate(
+    training: Training, folder: RunFolder, accelerator: Accelerator, reporter: Reporter, log: RunLog, config: Config
+) -> Scores:
+    """Score the averaged weights; the best so far become the run's model file."""
+    state = training.state
+    model = evaluated_model(training)
+    predictor = Predictor(model, device=str(accelerator.device))
+    own_pairs = training.val_pairs[accelerator.process_index :: accelerator.num_processes]
+    matrix = confusion_matrix(
+        predictor, own_pairs, training.reader, lambda done, total: reporter.progressed("validating", done, total)
+    )
+    sum_over_processes(matrix, accelerator)
+    scores = compute_scores(matrix, model.info.classes)
+    scores = replace(scores, protocol={"split": config.data.val_split, "resolution": "the labels' own", "scales": [1.0]})
+    is_best = scores.miou > state.best
+    if is_best:
+        state.best, state.best_step = scores.miou, state.step
+    if accelerator.is_main_process:
+        if is_best:
+            model.info = replace(model.info, scores={**scores.to_json(), "step": state.step})
+            save_model(model, folder.model)
+        log.evaluated(scores, is_best, predictor)
+    return scores
+
+
+def evaluated_model(training: Training) -> SegmentationModel:
+    """The averaged network, or, without an average, the trained one in a copy that may be put into evaluation."""
+    if training.state.average is None:
+        return copy.deepcopy(training.model).eval()
+    model = training.state.average.model
+    assert isinstance(model, SegmentationModel)
+    return model
+
+
+def save(training: Training, folder: RunFolder, accelerator: Accelerator, config: Config) -> None:
+    """Write the checkpoint, in the main process."""
+    if accelerator.is_main_process:
+        checkpoint.save(training.state, folder.checkpoints, config.model_dump(mode="json"))
+    accelerator.wait_for_everyone()
+
+
+def interrupted(folder: RunFolder, step: int, iters: int) -> Interrupted:
+    """The error that ends a run on request."""
+    return Interrupted(
+        f"stopped at step {step} of {iters}; everything is saved in '{folder.path}'",
+        fix=f"go on with: segwright train --resume {folder.path}",
+    )
+
+
+def finish(folder: RunFolder, accelerator: Accelerator, reporter: Reporter) -> Run:
+    """Write the report and read the best scores back."""
+    run = finished_run(folder)
+    if accelerator.is_main_process:
+        write_report(folder)
+    reporter.say("done", f"best val mIoU {100 * run.scores.miou:.2f} at step {run.step}; model: {folder.model}")
+    return run
+
+
+def finished_run(folder: RunFolder) -> Run:
+    """The scores of a run that has ended, from its records."""
+    best = max((record for record in folder.records() if "miou" in record), key=lambda record: float(record["miou"]))
+    return Run(folder.path, Scores(**best["scores"]), best["step"])
+
+
+def checked(data: SegmentationData, config: Config, reporter: Reporter) -> DataReport | None:
+    """Read every file of both splits, and stop at faults before any time is spent."""
+    if not config.data.check:
+        return None
+    splits = [config.data.train_split, config.data.val_split]
+    report = check_data(data, splits=splits, progress=partial(reporter.progressed, "checking"))
+    report.raise_if_bad()
+    for problem in report.problems:
+        reporter.say("warning", f"{problem.message}; {problem.fix}")
+    return report
+
+
+def measure(config: Config, training: Training, accelerator: Accelerator) -> tuple[float, float]:
+    """Seconds of a training step and of a validation, from a few of them; changes the weights."""
+    steps = with_settings(config, {"train.iters": _MEASURED_STEPS, "train.accumulate": 1})
+    times = [time.perf_counter()]
+    for images, masks, _ in build_loader(training, steps, accelerator, first_step=0, last_step=_MEASURED_STEPS):
+        float(train_step(training, steps, images, masks, accelerator)["loss"])  # waits for the device
+        times.append(time.perf_counter())
+    per_step = median(later - earlier for earlier, later in pairwise(times)) * config.train.accumulate
+    few = training.val_pairs[:2]
+    start = time.perf_counter()
+    confusion_matrix(Predictor(evaluated_model(training), device=str(accelerator.device)), few, training.reader)
+    return per_step, (time.perf_counter() - start) / max(1, len(few)) * len(training.val_pairs)
+
+
+def tell_plan(plan: Plan, data: SegmentationData, reporter: Reporter) -> None:
+    """Say what will be done, and why where it was chosen automatically."""
+    config = plan.config
+    pairs = {split: len(data.pairs(split)) for split in (config.data.train_split, config.data.val_split)}
+    reporter.say("data", ", ".join(f"{count} {split}" for split, count in pairs.items()) + f", {len(data.classes)} classes")
+    reporter.say("model", config.model.name + (f" from {config.model.weights}" if config.model.weights else ", fresh weights"))
+    for key, reason in plan.reasons.items():
+        group, _, leaf = key.partition(".")
+        reporter.say(leaf.replace("_", " "), f"{getattr(getattr(config, group), leaf)} (auto: {reason})")

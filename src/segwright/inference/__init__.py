@@ -1,0 +1,6 @@
+"""From a picture of any size to a mask."""
+
+from segwright.inference.predictor import Predictor
+from segwright.inference.result import Prediction
+
+__all__ = ["Prediction", "Predictor"]

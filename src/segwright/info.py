@@ -1,0 +1,119 @@
+"""What a model file says about its model, as plain data: no torch, no pictures.
+
+The same record drives preprocessing in training, evaluation, prediction, export and serving.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from segwright.errors import WeightsError
+
+FORMAT_VERSION = 1
+"""Version of the model file's metadata; readers refuse newer ones."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an RGB picture becomes the network's input: ``(value / 255 - mean) / std`` per channel.
+
+    Args:
+        mean: per channel, in units of 0..1, in the order of ``channel_order``.
+        std: likewise.
+        channel_order: ``"RGB"``, or ``"BGR"`` for networks that came from Caffe or OpenCV.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    channel_order: str = "RGB"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Everything about a trained model except its weights.
+
+    Args:
+        name: registered model name, as in ``create_model``.
+        options: keyword arguments of the builder besides ``num_classes``.
+        classes: class names in the order of the logits' channels.
+        palette: one RGB colour (0..255) per class.
+        preprocessing: how pictures enter the network.
+        provenance: how the weights came to be (data, recipe, iterations, versions).
+        scores: figures with the protocol they were measured by.
+        licences: of ``code``, ``weights`` and ``training_data``.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    palette: tuple[Colour, ...] = ()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The record as the string-to-string map that a safetensors header can hold."""
+        return {
+            "format": "segwright",
+            "format_version": str(FORMAT_VERSION),
+            **{key: json.dumps(value) for key, value in dataclasses.asdict(self).items()},
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> "ModelInfo":
+        """Read the record back.
+
+        Args:
+            metadata: a safetensors header's map.
+            source: file name for messages.
+
+        Raises:
+            WeightsError: not a segwright model file, a newer format, or fields that do not parse.
+        """
+        if metadata.get("format") != "segwright":
+            raise WeightsError(
+                f"'{source}' holds no segwright metadata, so its model is unknown",
+                fix="give a model.safetensors or a run folder that segwright train wrote",
+            )
+        try:
+            version = int(metadata["format_version"])
+            if version > FORMAT_VERSION:
+                raise WeightsError(
+                    f"'{source}' has model file format {version}, this segwright reads up to {FORMAT_VERSION}",
+                    fix="update segwright",
+                )
+            values = {f.name: json.loads(metadata[f.name]) for f in dataclasses.fields(cls)}
+            steps = values["preprocessing"]
+            values["preprocessing"] = Preprocessing(tuple(steps["mean"]), tuple(steps["std"]), steps["channel_order"])
+            values["classes"] = tuple(values["classes"])
+            values["palette"] = tuple((r, g, b) for r, g, b in values["palette"])
+            return cls(**values)
+        except (KeyError, ValueError, TypeError) as error:
+            raise WeightsError(
+                f"'{source}' has damaged metadata ({error})", fix="copy the file again or export it anew"
+            ) from error
+
+
+def generic_palette(num_classes: int) -> tuple[Colour, ...]:
+    """PASCAL VOC's colour rule: the bits of the class index, interleaved over R, G and B from the top bit down."""
+    colours: list[Colour] = []
+    for index in range(num_classes):
+        rgb, bits = [0, 0, 0], index
+        for position in range(7, -1, -1):
+            for channel in range(3):
+                rgb[channel] |= (bits >> channel & 1) << position
+            bits >>= 3
+        colours.append((rgb[0], rgb[1], rgb[2]))
+    return tuple(colours)

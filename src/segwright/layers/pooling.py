@@ -1,0 +1,51 @@
+"""Pyramid pooling: averages over a coarse grid of regions, brought back to every position."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segwright.layers.conv import ConvBNReLU
+from segwright.layers.resize import resize_as
+
+
+class PyramidPooling(nn.Module):
+    """Pyramid pooling module (PSPNet, section 3.2).
+
+    Each bin averages the map over bin x bin regions, a 1x1 convolution makes ``in_channels / len(bins)`` channels of
+    it, and all are resized, concatenated with the map and fused.
+
+    Args:
+        in_channels: channels of the map.
+        out_channels: channels after fusion.
+        bins: sides of the grids; 1, 2, 3, 6 in the paper.
+        fusion_kernel: side of the fusing convolution.
+        align_corners: of the resize; True only where published weights need it.
+
+    Shape:
+        (N, in_channels, H, W) -> (N, out_channels, H, W)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        fusion_kernel: int = 1,
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        width = in_channels // len(bins)
+        self.bins, self.align_corners = tuple(bins), align_corners
+        self.branches = nn.ModuleList(ConvBNReLU(in_channels, width) for _ in bins)
+        self.fusion = ConvBNReLU(in_channels + width * len(bins), out_channels, fusion_kernel)
+
+    def forward(self, features: Tensor) -> Tensor:
+        maps = [features]
+        for side, branch in zip(self.bins, self.branches, strict=True):
+            pooled = branch(F.adaptive_avg_pool2d(features, side))  # (N, width, side, side)
+            maps.append(resize_as(pooled, features, align_corners=self.align_corners))
+        fused: Tensor = self.fusion(torch.cat(maps, dim=1))
+        return fused

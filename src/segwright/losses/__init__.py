@@ -1,0 +1,14 @@
+"""Losses: pixel cross-entropy, its hard-example forms, and the sum over a network's named outputs."""
+
+from segwright.losses.pixel import LOSSES, cross_entropy, ohem_cross_entropy, ohem_cross_entropy_by_loss
+from segwright.losses.segmentation import SegmentationLoss
+from segwright.losses.weights import class_weights
+
+__all__ = [
+    "LOSSES",
+    "SegmentationLoss",
+    "class_weights",
+    "cross_entropy",
+    "ohem_cross_entropy",
+    "ohem_cross_entropy_by_loss",
+]

@@ -1,0 +1,106 @@
+"""The loss of a whole network: its logits and its auxiliary outputs, paired with weights by name."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from segwright.errors import ShapeError
+from segwright.types import SegmentationOutput
+
+
+class SegmentationLoss(nn.Module):
+    """``loss(logits) + sum of aux_weights[name] * loss(aux[name])``.
+
+    Every prediction, at whatever stride, is interpolated bilinearly to the masks' height and width, in float32. With
+    ``pixel_stride`` n only every n-th row and column counts: the logits are interpolated at exactly those pixels, and
+    the first row and column are drawn anew for each call, so that every pixel counts equally often. That is an
+    unbiased estimate of the full loss at a fraction of its cost (which is more than the network's own for a small
+    network on a CPU).
+
+    Args:
+        pixel_loss: ``f(logits, masks) -> scalar`` of one prediction at the masks' size.
+        aux_weights: the network's ``aux_weights``.
+        align_corners: of the interpolation; the network's own.
+        pixel_stride: of the main prediction; 1 counts every pixel, as the papers do.
+        aux_pixel_stride: of the auxiliary predictions.
+    """
+
+    def __init__(
+        self,
+        pixel_loss: Callable[[Tensor, Tensor], Tensor],
+        aux_weights: Mapping[str, float],
+        *,
+        align_corners: bool = False,
+        pixel_stride: int = 1,
+        aux_pixel_stride: int = 1,
+    ) -> None:
+        super().__init__()
+        self.pixel_loss, self.aux_weights, self.align_corners = pixel_loss, dict(aux_weights), align_corners
+        self.pixel_stride, self.aux_pixel_stride = pixel_stride, aux_pixel_stride
+
+    def forward(self, output: SegmentationOutput, masks: Tensor) -> dict[str, Tensor]:
+        """Losses by name: ``loss`` (the weighted sum), ``main``, and one per auxiliary output.
+
+        Args:
+            output: of the network in training mode; logits and aux may have any stride.
+            masks: (N, H, W) integers of class indices and the ignored value.
+
+        Raises:
+            ShapeError: an auxiliary output without a weight, or a weight without an output.
+        """
+        if set(output.aux) != set(self.aux_weights):
+            raise ShapeError(
+                f"auxiliary outputs {sorted(output.aux)} and weights {sorted(self.aux_weights)} differ",
+                fix="put the network into training mode, and name each output in aux_weights",
+            )
+        losses = {"main": self._loss(output.logits, masks, self.pixel_stride)}
+        for name, logits in output.aux.items():
+            losses[name] = self._loss(logits, masks, self.aux_pixel_stride)
+        weighted = [self.aux_weights.get(name, 1.0) * loss for name, loss in losses.items()]
+        return {"loss": torch.stack(weighted).sum(), **losses}
+
+    def _loss(self, logits: Tensor, masks: Tensor, stride: int) -> Tensor:
+        height, width = masks.shape[-2:]
+        top, left = (int(torch.randint(min(stride, side), ())) for side in (height, width))
+        rows, columns = Grid(height, top, stride), Grid(width, left, stride)
+        sampled = interpolate_at(logits.float(), rows, columns, align_corners=self.align_corners)
+        return self.pixel_loss(sampled, masks[:, top::stride, left::stride].long())
+
+
+class Grid(NamedTuple):
+    """Every ``stride``-th position of an axis of ``size`` pixels, from ``first`` on."""
+
+    size: int
+    first: int = 0
+    stride: int = 1
+
+
+def interpolate_at(maps: Tensor, rows: Grid, columns: Grid, *, align_corners: bool = False) -> Tensor:
+    """The pixels of ``rows`` and ``columns`` of a bilinear resize of (N, C, H, W) maps, without the others.
+
+    Two matrix products, one per axis: several times faster on a CPU than ``interpolate`` and its gradient.
+    """
+    across = interpolation_matrix(maps.shape[-1], columns, align_corners).to(maps)
+    down = interpolation_matrix(maps.shape[-2], rows, align_corners).to(maps)
+    return down @ (maps @ across.T)
+
+
+@lru_cache(maxsize=256)
+def interpolation_matrix(size: int, grid: Grid, align_corners: bool) -> Tensor:
+    """(positions, size) float32: row i holds the two bilinear weights of output position ``grid[i]``."""
+    positions = torch.arange(grid.first, grid.size, grid.stride, dtype=torch.float64)
+    if align_corners:
+        source = positions * ((size - 1) / max(grid.size - 1, 1))
+    else:
+        source = ((positions + 0.5) * (size / grid.size) - 0.5).clamp(0, size - 1)
+    lower = source.floor().long().clamp(max=size - 1)
+    upper = (lower + 1).clamp(max=size - 1)
+    share = source - lower
+    matrix = torch.zeros(len(positions), size, dtype=torch.float64)
+    index = torch.arange(len(positions))
+    matrix[index, lower] += 1 - share
+    matrix[index, upper] += share
+    return matrix.float()

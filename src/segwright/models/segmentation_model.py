@@ -1,0 +1,103 @@
+"""The contract that every network keeps, and the registry that finds networks by name."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from torch import Tensor, nn
+
+from segwright.errors import ConfigError, ShapeError, did_you_mean
+from segwright.info import ModelInfo, generic_palette
+from segwright.layers import resize
+from segwright.registry import Registry
+from segwright.types import SegmentationOutput
+
+
+class SegmentationModel(nn.Module):
+    """A network that gives one score per class and pixel.
+
+    Subclasses set ``num_classes`` and ``aux_weights`` and implement :meth:`strided_logits`.
+
+    Attributes:
+        num_classes: channels of the logits.
+        aux_weights: the paper's loss weight of each name in ``aux``.
+        align_corners: of the final resize; True only where published weights need it.
+        info: what the model file says about this model.
+    """
+
+    num_classes: int
+    aux_weights: Mapping[str, float]
+    align_corners: bool = False
+    info: ModelInfo
+
+    def strided_logits(self, images: Tensor) -> SegmentationOutput:
+        """Logits at the paper's own stride.
+
+        Args:
+            images: (N, 3, H, W) float, normalised; any H, W >= 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement strided_logits")
+
+    def forward(self, images: Tensor) -> SegmentationOutput:
+        """:meth:`strided_logits` and one bilinear resize of the logits to the input's height and width.
+
+        Raises:
+            ShapeError: ``images`` is not (N, 3, H, W) with H, W >= 1.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            raise ShapeError(
+                f"a network takes images of shape (N, 3, H, W), got {tuple(images.shape)}",
+                fix="add the batch dimension: images[None]",
+            )
+        output = self.strided_logits(images)
+        size = (images.shape[-2], images.shape[-1])
+        return SegmentationOutput(resize(output.logits, size, align_corners=self.align_corners), output.aux)
+
+
+MODELS: Registry[SegmentationModel] = Registry("model", hint="segwright models list")
+register_model = MODELS.register
+
+
+def list_models() -> list[str]:
+    """Names that :func:`create_model` knows, sorted."""
+    return list(MODELS)
+
+
+def model_builder(name: str) -> Callable[..., SegmentationModel]:
+    """The builder registered as ``name``; its docstring and signature describe the model."""
+    return MODELS[name]
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Bind options against the builder's signature before anything is built.
+
+    Raises:
+        ConfigError: unknown model, unknown option, or a value outside a ``Literal``.
+    """
+    parameters = inspect.signature(MODELS[name]).parameters
+    known = [key for key in parameters if key != "num_classes"]
+    for key, value in options.items():
+        if key not in known:
+            allowed = f"its options are: {', '.join(known)}" if known else "it has no options"
+            raise ConfigError(f"model '{name}' has no option '{key}'{did_you_mean(key, known)}", fix=allowed)
+        choices = get_args(parameters[key].annotation)
+        if choices and all(isinstance(choice, str | int) for choice in choices) and value not in choices:
+            allowed = ", ".join(map(str, choices))
+            raise ConfigError(
+                f"{key} of model '{name}' must be one of {allowed}, got '{value}'", fix=f"pick one of {allowed}"
+            )
+
+
+def build_model(name: str, num_classes: int, options: Mapping[str, Any]) -> SegmentationModel:
+    """A network with fresh weights and an ``info`` of numbered classes.
+
+    Raises:
+        ConfigError: unknown model or option, or fewer than one class.
+    """
+    check_options(name, options)
+    if num_classes < 1:
+        raise ConfigError(f"num_classes must be at least 1, got {num_classes}", fix="count the classes of the data set")
+    model = MODELS[name](num_classes, **options)
+    classes = tuple(f"class {index}" for index in range(num_classes))
+    model.info = ModelInfo(name, dict(options), classes, generic_palette(num_classes))
+    return model

@@ -1,0 +1,37 @@
+"""One registry: names to builders, filled by a decorator, with the nearest name in its errors."""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, ParamSpec, TypeVar
+
+from segwright.errors import ConfigError, did_you_mean
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Builders found by their function's name.
+
+    Args:
+        kind: what is registered, for messages ("model", "loss").
+        hint: where to see all names, for messages.
+    """
+
+    def __init__(self, kind: str, hint: str = "") -> None:
+        self.kind, self.hint = kind, hint
+        self._builders: dict[str, Callable[..., T]] = {}
+
+    def register(self, builder: Callable[P, T]) -> Callable[P, T]:
+        assert builder.__name__ not in self._builders, f"{self.kind} '{builder.__name__}' is registered twice"
+        self._builders[builder.__name__] = builder
+        return builder
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._builders))
+
+    def __getitem__(self, name: str) -> Callable[..., T]:
+        if name not in self._builders:
+            near = did_you_mean(name, self._builders)
+            fix = f"choose one of: {', '.join(self)}" + (f" ({self.hint})" if self.hint else "")
+            raise ConfigError(f"unknown {self.kind} '{name}'{near}", fix=fix)
+        return self._builders[name]

@@ -1,0 +1,26 @@
+"""From a picture to the network's input and from its scores to a mask, without torch."""
+
+from segwright.runtime.decide import Decision, mean_argmax, resize_argmax
+from segwright.runtime.files import replacing, write_atomically
+from segwright.runtime.images import SUFFIXES, Source, as_image, find_images, read_image
+from segwright.runtime.masks import class_areas, colourise, mask_dtype, overlay, save_mask
+from segwright.runtime.preprocess import preprocess
+
+__all__ = [
+    "SUFFIXES",
+    "Decision",
+    "Source",
+    "as_image",
+    "class_areas",
+    "colourise",
+    "find_images",
+    "mask_dtype",
+    "mean_argmax",
+    "overlay",
+    "preprocess",
+    "read_image",
+    "replacing",
+    "resize_argmax",
+    "save_mask",
+    "write_atomically",
+]

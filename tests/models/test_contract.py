@@ -1,0 +1,194 @@
+"""What every registered network must do; a new one joins by being registered."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from segwright.errors import ShapeError
+from segwright.layers import resize
+from segwright.losses import SegmentationLoss, cross_entropy
+from segwright.models import SegmentationModel, create_model, list_models
+from segwright.types import SegmentationOutput
+from tests.support.compare import distance
+from tests.support.fill import fill, images
+
+STATE_KEYS = Path(__file__).parents[1] / "golden" / "state_keys"
+
+PARAMETERS = {"fast_scnn": 1.11e6}
+"""The paper's count at 19 classes. Ours leaves auxiliary heads out and may be 3 % above: some papers count no norms."""
+
+SIZES = [(1, 1), (1, 7), (7, 1), (2, 3), (33, 97), (64, 96), (160, 31)]
+NUM_CLASSES = 5
+
+pytestmark = pytest.mark.parametrize("name", list_models())
+
+
+def network(name: str, num_classes: int = NUM_CLASSES) -> SegmentationModel:
+    model = create_model(name, num_classes=num_classes)
+    fill(model)
+    return model.eval()
+
+
+def loss_of(model: SegmentationModel, output: SegmentationOutput, masks: Tensor) -> Tensor:
+    loss_fn = SegmentationLoss(cross_entropy, model.aux_weights, align_corners=model.align_corners)
+    return loss_fn(output, masks)["loss"]
+
+
+def random_masks(batch: int, size: tuple[int, int], num_classes: int = NUM_CLASSES) -> Tensor:
+    return torch.randint(num_classes, (batch, *size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_logits_have_the_images_size(name: str, size: tuple[int, int]) -> None:
+    output = network(name)(images(0, *size, batch=2))
+    assert output.logits.shape == (2, NUM_CLASSES, *size)
+    assert output.logits.isfinite().all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_trains_on_a_batch_of_one(name: str, size: tuple[int, int]) -> None:
+    model = network(name).train()
+    output = model(images(0, *size))
+    assert output.logits.shape == (1, NUM_CLASSES, *size)
+    loss_of(model, output, random_masks(1, size)).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all(buffer.isfinite().all() for buffer in model.buffers())
+
+
+def test_one_class_is_enough(name: str) -> None:
+    model = network(name, num_classes=1).train()
+    output = model(images(0, 40, 56, batch=2))
+    assert output.logits.shape == (2, 1, 40, 56)
+    assert all(logits.shape[1] == 1 for logits in output.aux.values())
+    assert loss_of(model, output, random_masks(2, (40, 56), num_classes=1)) == 0
+
+
+def test_output_type_is_the_same_in_both_modes(name: str) -> None:
+    model = network(name)
+    for is_training in (True, False):
+        output = model.train(is_training)(images(0, 33, 97, batch=2))
+        assert type(output) is SegmentationOutput
+        assert isinstance(output.logits, Tensor)
+        assert isinstance(output.aux, dict)
+
+
+def test_aux_names_equal_aux_weights_in_training_and_are_none_in_evaluation(name: str) -> None:
+    model = network(name)
+    picture = images(0, 33, 97, batch=2)
+    trained = model.train().strided_logits(picture).aux
+    assert set(trained) == set(model.aux_weights)
+    assert all(logits.ndim == 4 and logits.shape[:2] == (2, NUM_CLASSES) for logits in trained.values())
+    assert model.train()(picture).aux.keys() == trained.keys()
+    assert model.eval()(picture).aux == {}
+    assert model.strided_logits(picture).aux == {}
+
+
+def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
+    model = network(name).train()
+    loss_of(model, model(images(0, 96, 128, batch=4)), random_masks(4, (96, 128))).backward()
+    gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
+    assert [key for key, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()] == []
+    assert [key for key, gradient in gradients.items() if gradient is not None and not gradient.any()] == []
+
+
+@torch.no_grad()
+def test_evaluation_is_deterministic(name: str) -> None:
+    model, picture = network(name), images(0, 33, 97)
+    buffers = copy.deepcopy(dict(model.named_buffers()))
+    assert torch.equal(model(picture).logits, model(picture).logits)
+    assert all(torch.equal(buffer, buffers[key]) for key, buffer in model.named_buffers())
+
+
+@torch.no_grad()
+def test_evaluation_does_not_depend_on_batch_neighbours(name: str) -> None:
+    model, pictures = network(name), images(0, 33, 97, batch=3)
+    pictures[1:] *= 100
+    assert distance(model(pictures).logits[:1], model(pictures[:1]).logits) < 1e-4
+
+
+@torch.no_grad()
+def test_evaluation_follows_a_permutation_of_the_batch(name: str) -> None:
+    model, pictures, order = network(name), images(0, 64, 48, batch=4), [2, 0, 3, 1]
+    assert distance(model(pictures[order]).logits, model(pictures).logits[order]) < 1e-4
+
+
+def test_state_dict_keys_equal_the_stored_list(name: str) -> None:
+    assert list(network(name).state_dict()) == (STATE_KEYS / f"{name}.txt").read_text().split()
+
+
+def test_parameter_count_is_near_the_paper_s(name: str) -> None:
+    model = network(name, num_classes=19)
+    count = sum(parameter.numel() for key, parameter in model.named_parameters() if not key.startswith("aux"))
+    assert 1 <= count / PARAMETERS[name] < 1.03
+
+
+@torch.no_grad()
+def test_exported_program_equals_eager(name: str) -> None:
+    model, pictures = network(name), images(0, 256, 320, batch=2)
+    program = torch.export.export(model, (pictures[:1],)).module()
+    assert distance(program(pictures[1:]).logits, model(pictures[1:]).logits) < 1e-5
+
+
+@torch.no_grad()
+def test_float64_agrees(name: str) -> None:
+    model, picture = network(name), images(0, 65, 97)
+    expected = copy.deepcopy(model).double()(picture.double()).logits
+    assert expected.dtype == torch.float64
+    assert distance(model(picture).logits, expected) < 1e-4
+
+
+@torch.no_grad()
+def test_channels_last_agrees(name: str) -> None:
+    model, picture = network(name), images(0, 65, 97, batch=2)
+    reordered = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    got = reordered(picture.to(memory_format=torch.channels_last)).logits
+    assert distance(got, model(picture).logits) < 1e-4
+
+
+@pytest.mark.parametrize("size", [(33, 97), (64, 96)])
+@torch.no_grad()
+def test_forward_is_strided_logits_and_one_resize(name: str, size: tuple[int, int]) -> None:
+    model, picture = network(name), images(0, *size)
+    logits = model.strided_logits(picture).logits
+    assert logits.shape[-1] < size[1]
+    assert torch.equal(model(picture).logits, resize(logits, size, align_corners=model.align_corners))
+
+
+def test_copy_computes_the_same_and_shares_nothing(name: str) -> None:
+    model, picture = network(name), images(0, 33, 97)
+    before = model(picture).logits
+    twin = copy.deepcopy(model)
+    assert torch.equal(twin(picture).logits, before)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert torch.equal(model(picture).logits, before)
+    assert twin.info == model.info
+
+
+def test_batch_without_a_valid_pixel_gives_zero_loss_and_zero_gradient(name: str) -> None:
+    model = network(name).train()
+    loss = loss_of(model, model(images(0, 33, 97, batch=2)), torch.full((2, 33, 97), 255))
+    loss.backward()
+    assert loss == 0
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("value", [0.0, 2.6, -2.1])
+def test_picture_of_one_colour_gives_no_nan(name: str, value: float) -> None:
+    model, picture = network(name), torch.full((2, 3, 64, 96), value)
+    assert model(picture).logits.isfinite().all()
+    output = model.train()(picture)
+    loss_of(model, output, random_masks(2, (64, 96))).backward()
+    assert output.logits.isfinite().all()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (1, 3, 0, 32), (1, 3, 32, 0), (0, 3, 32, 32)])
+def test_images_of_another_shape_are_named(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"images of shape \(N, 3, H, W\), got"):
+        network(name)(torch.zeros(shape))
