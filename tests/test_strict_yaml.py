@@ -12,10 +12,9 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_nested_mappings_lists_and_merges_are_read(tmp_path: Path) -> None:
-    text = "base: &base {a: 1, b: 2}\nother: {<<: *base, b: 3}\nnames: [Straße, 'no']\n"
-    content = read_yaml(written(tmp_path, text))
-    assert content == {"base": {"a": 1, "b": 2}, "other": {"a": 1, "b": 3}, "names": ["Straße", "no"]}
+def test_nested_mappings_and_lists_are_read(tmp_path: Path) -> None:
+    content = read_yaml(written(tmp_path, "base: {a: 1, 2: b}\nnames: [Straße, 'no']\n"))
+    assert content == {"base": {"a": 1, 2: "b"}, "names": ["Straße", "no"]}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +25,7 @@ def test_nested_mappings_lists_and_merges_are_read(tmp_path: Path) -> None:
         ("a:\n  0: x\n  1: y\n  0: z\n", "line 4: '0' stands twice"),
         ("a: 1\nb: [1, 2\n", "line 3"),
         ("a: 1\n[1, 2]: b\n", "line 2: a key is a list or a mapping"),
+        ("a: &a {b: 1}\nc: {<<: *a, d: 2}\n", "line 2: '<<' is not read"),
         ("a: 1\nb: !!python/object:os.system x\n", "line 2"),
         ("a: 2024-13-45\n", "is not YAML (month must be in 1..12)"),
         ("a: \x07\n", "is not YAML"),
@@ -52,7 +52,3 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path.write_bytes("name: Straße".encode("latin-1"))
     with pytest.raises(ConfigError, match="cannot be read"):
         read_yaml(path)
-
-
-def test_a_tab_after_a_key_is_no_indentation(tmp_path: Path) -> None:
-    assert read_yaml(written(tmp_path, "a:\t1\n")) == {"a": 1}

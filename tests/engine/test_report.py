@@ -143,6 +143,12 @@ def test_curve_rises_with_the_score_and_ends_at_the_last_step(finished: RunFolde
     assert down[1] < down[2] < down[0]  # 95, 80, 60 correct: upwards is less
 
 
+def test_curve_of_the_score_is_in_percent(finished: RunFolder) -> None:
+    scores = [validation_line(*validated)["miou"] for validated in VALIDATED.items()]
+    hints = re.findall(r"<title>step (\d+): (.*?)</title>", html_of(finished))[-3:]
+    assert hints == [(str(step), f"{100 * miou:.4g}") for step, miou in zip(VALIDATED, scores, strict=True)]
+
+
 def test_values_that_are_not_finite_are_left_out_of_the_curves(started: RunFolder) -> None:
     started.append({**training_line(140), "loss": float("nan")})
     lines = Page(html_of(started)).all("polyline")
@@ -200,7 +206,7 @@ def test_commands_name_the_run_and_need_a_model(started: RunFolder) -> None:
 def test_commands_of_a_finished_run_say_how_to_use_the_model(finished: RunFolder) -> None:
     html = html_of(finished)
     assert f"segwright predict &#x27;{str(finished.path).replace('&', '&amp;')}&#x27; PICTURES" in html
-    assert "segwright evaluate &#x27;" in html
+    assert "&#x27; &#x27;my data/&lt;street&gt;&#x27; --split val" in html
 
 
 def test_run_without_validation_is_reported(started: RunFolder) -> None:
@@ -219,6 +225,13 @@ def test_half_written_last_line_is_left_out(finished: RunFolder) -> None:
     with finished.metrics.open("a") as file:
         file.write('{"step": 140, "loss": 0.')
     assert html_of(finished) == whole
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_report(started: RunFolder) -> None:
+    line = validation_line(40, 60)
+    line["scores"]["protocol"] = {"split": "street\udcff"}  # how Python holds a file name that is not UTF-8
+    started.append(line)
+    assert "split: street?" in html_of(started)
 
 
 def test_unreadable_config_is_shown_as_it_is(started: RunFolder) -> None:

@@ -121,12 +121,13 @@ def explain(error: Exception) -> SegmentationError:
 
 
 def usage_error(error: Exception) -> SegmentationError:
-    """typer's complaint about a command line in our words."""
+    """A complaint of typer's about the command line in our words."""
     message = " ".join(getattr(error, "format_message")().split()).rstrip(".")  # noqa: B009  Exception has none
+    message = message.replace(". Did you mean", "; did you mean")
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "segwright"
     commands = getattr(context.command, "commands", {}) if context else {}
-    if message.startswith("No such command") and "ean" not in message:
+    if message.startswith("No such command") and "did you mean" not in message:  # typer 0.15 suggests nothing
         message += did_you_mean(message.split("'")[1], commands)
     known = SegmentationError(message[:1].lower() + message[1:], fix=f"{path} --help lists what there is")
     known.exit_code = 2

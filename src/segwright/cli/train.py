@@ -8,28 +8,29 @@ from segwright.cli.console import ConsoleReporter, say_next
 from segwright.errors import ConfigError
 
 if TYPE_CHECKING:
+    from segwright.config import Config
     from segwright.engine import Run
 
 _NEEDED = "segwright train DATA --model fast_scnn, or segwright train --resume RUN"
 
 
 def train(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help="Folder of pictures and masks, or data.yaml.")] = None,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="Folder of pictures and masks.")] = None,
     model: Annotated[str | None, typer.Option(help="Network; segwright models list. [default: fast_scnn]")] = None,
     out: Annotated[str | None, typer.Option(metavar="RUN", help="Run folder. [default: runs/DATE_DATA_MODEL]")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the pictures. [default: 100]")] = None,
     iters: Annotated[int | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time budget, instead of epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures per step. [default: 12]")] = None,
-    crop_size: Annotated[tuple[int, int] | None, typer.Option(metavar="H W", help="[default: from the pictures]")] = None,
+    crop_size: Annotated[tuple[int, int] | None, typer.Option(metavar="H W", help="[default: automatic]")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate. [default: 0.045]")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="FILE", help="YAML of settings to start from.")] = None,
     weights: Annotated[str | None, typer.Option(help="Model file or run folder to start from; imagenet; none.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16. [default: auto]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation. [default: 0]")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting; repeatable.")] = None,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run as if it never stopped.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a stopped run.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings on stdout; train nothing.")] = False,
 ) -> None:
     """Train a network on a data set; leaves a run folder with the model file."""
@@ -41,22 +42,27 @@ def train(
     if resume is not None:
         if dry_run or any(value is not None for value in others):
             raise ConfigError("--resume goes on with the run's own settings and takes no others", fix=_NEEDED)
-        return finish(_resume(resume), None)
+        return go_on(resume)
     if data is None:
         raise ConfigError("no data set was given", fix=_NEEDED)
-    start(data, model, out, recipe, set_ or [], words, dry_run=dry_run)
-    return None
+    return start(data, model, out, recipe, set_ or [], words, dry_run=dry_run)
 
 
 def start(
-    data: str, model: str | None, out: str | None, recipe: str | None, sets: list[str], words: dict[str, Any], *, dry_run: bool
+    data: str,
+    model: str | None,
+    out: str | None,
+    recipe: str | None,
+    sets: list[str],
+    words: dict[str, Any],
+    *,
+    dry_run: bool,
 ) -> None:
     """Train, or with ``dry_run`` say what would be done."""
     from segwright import engine
     from segwright.config import parse_words
 
-    settings = parse_words(sets)
-    config = engine.make_run_config(data, model, recipe=recipe, settings=settings, words=words)
+    config = engine.make_run_config(data, model, recipe=recipe, settings=parse_words(sets), words=words)
     if config.model.weights == "imagenet":
         raise ConfigError(
             f"model '{config.model.name}' has no ImageNet weights",
@@ -65,3 +71,33 @@ def start(
     if dry_run:
         return print_plan(config)
     return finish(engine.run(config, out, reporter=ConsoleReporter()), data)
+
+
+def go_on(path: str) -> None:
+    """Resume a run."""
+    from segwright import engine
+    from segwright.config import read_config
+
+    run = engine.resume(path, reporter=ConsoleReporter())
+    finish(run, read_config(run.path / "config.yaml").data.path)
+
+
+def print_plan(config: "Config") -> None:
+    """The settings as they would be used, on stdout; why they were chosen, on stderr."""
+    import yaml
+
+    from segwright.data import load_data
+    from segwright.engine.plan import make_plan
+    from segwright.engine.train import tell_plan
+
+    data = load_data(config.data.path)
+    plan = make_plan(config, data)
+    tell_plan(plan, data, ConsoleReporter())
+    print(yaml.safe_dump(plan.config.model_dump(mode="json"), sort_keys=False), end="")
+
+
+def finish(run: "Run", data: str) -> None:
+    """Print the run folder and name what comes next."""
+    print(run.path)
+    say_next("evaluate", run.path, data)
+    say_next("predict", run.path, "PICTURES", "--format", "both")

@@ -120,7 +120,7 @@ def training_sample(
     rows, columns = nearest_positions(window, size)
     mask = reader.decode(raw[rows[:, None], columns[None]], mask_path)
     if rng.random() < augmentation.flip:
-        image, mask = image.flip(-1), mask[:, ::-1]
+        image, mask = image.flip(-1), mask[:, ::-1].copy()
     image = jitter_colour(image, rng, augmentation)
     return pad_sample(image, mask, reader.labels.ignore_index, augmentation, str(image_path), rng)
 

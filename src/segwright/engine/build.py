@@ -85,7 +85,7 @@ def build_training(
     torch.manual_seed(train.seed)
     model = build_network(config, data)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(accelerator.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     average = WeightAverage(model, train.ema) if train.ema is not None else None
     optimizer = build_optimizer(model, train)

@@ -31,22 +31,6 @@ def cpu_computes_bf16() -> bool:
     return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
 
 
-def pick_device(device: str) -> str:
-    """``auto`` as cuda, mps or cpu, whichever is there first.
-
-    Raises:
-        ConfigError: a device that this machine or this build of torch lacks.
-    """
-    has_mps = torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
-    kind = device.partition(":")[0]
-    there = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if has_mps else [])]
-    if kind not in there:
-        raise ConfigError(f"device '{device}' is not on this machine", fix=f"choose one of: auto, {', '.join(there)}")
-    return device
-
-
 def pick_precision(precision: str, device: str) -> str:
     """``auto`` as bf16 where ``device`` has instructions for it, else fp32.
 

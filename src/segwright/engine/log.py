@@ -19,7 +19,7 @@ from segwright.engine.reporter import Reporter
 from segwright.inference import Predictor
 from segwright.metrics import Scores
 from segwright.runtime.images import read_image
-from segwright.runtime.masks import colourise, overlay
+from segwright.runtime.masks import colourise, mask_dtype, overlay
 
 _SHOWN = 4
 
@@ -56,7 +56,8 @@ class RunLog:
         for name in losses:
             values = [float(step[name]) for step in self._losses]
             finite = [value for value in values if np.isfinite(value)]
-            record[name] = sum(finite) / len(finite) if finite else 0.0
+            if finite:
+                record[name] = sum(finite) / len(finite)
         record["images_per_second"] = self._images / (time.perf_counter() - self._since)
         record["skipped"] = state.skipped
         self._losses.clear()
@@ -103,7 +104,7 @@ def prediction_sheet(predictor: Predictor, training: Training) -> NDArray[np.uin
     for pair in pairs:
         image = read_image(pair.image)
         predicted = overlay(image, predictor(image).mask, palette, alpha=0.6)
-        truth = colourise(training.reader.read(pair.mask), palette)
+        truth = colourise(training.reader.read(pair.mask).astype(mask_dtype(len(palette))), palette)
         row = Image.fromarray(np.concatenate([image, predicted, truth], axis=1))
         rows.append(np.asarray(row.resize((960, max(1, round(960 * row.height / row.width))))))
     return np.concatenate(rows, axis=0)

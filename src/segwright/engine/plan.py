@@ -10,7 +10,8 @@ from PIL import Image
 from segwright.config import Config, with_settings
 from segwright.data import Pair, SegmentationData
 from segwright.data.transforms import shown_size
-from segwright.engine.distributed import pick_device, pick_precision
+from segwright.engine.distributed import pick_precision
+from segwright.inference.torch_network import choose_device
 
 DEFAULT_EPOCHS = 100
 _LARGEST_CROP = (512, 1024)
@@ -45,7 +46,7 @@ def make_plan(config: Config, data: SegmentationData, processes: int = 1) -> Pla
     """
     plan = Plan(config)
     train = config.train
-    device = pick_device(train.device)
+    device = str(choose_device(train.device))
     if train.device == "auto":
         plan.choose("train.device", device, "the fastest device of this machine")
     precision = pick_precision(train.precision, device)

@@ -42,7 +42,7 @@ class LogReporter:
 
     def stepped(self, step: int, record: Mapping[str, Any]) -> None:
         if record:
-            logger.info("step %d: loss %.4f", step, record["loss"])
+            logger.info("step %d: %s", step, record)
 
     def evaluated(self, step: int, scores: Scores, is_best: bool) -> None:
         logger.info("step %d: val mIoU %.4f%s", step, scores.miou, " (best)" if is_best else "")

@@ -66,8 +66,9 @@ class SegmentationLoss(nn.Module):
         height, width = masks.shape[-2:]
         top, left = (int(torch.randint(min(stride, side), ())) for side in (height, width))
         rows, columns = Grid(height, top, stride), Grid(width, left, stride)
-        sampled = interpolate_at(logits.float(), rows, columns, align_corners=self.align_corners)
-        return self.pixel_loss(sampled, masks[:, top::stride, left::stride].long())
+        with torch.autocast(logits.device.type, enabled=False):  # its matrix products would be bf16
+            sampled = interpolate_at(logits.float(), rows, columns, align_corners=self.align_corners)
+            return self.pixel_loss(sampled, masks[:, top::stride, left::stride].long())
 
 
 class Grid(NamedTuple):

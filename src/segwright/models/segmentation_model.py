@@ -47,7 +47,7 @@ class SegmentationModel(nn.Module):
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             raise ShapeError(
                 f"a network takes images of shape (N, 3, H, W), got {tuple(images.shape)}",
-                fix="add the batch dimension: images[None]",
+                fix="give a batch of RGB pictures; images[None] makes one of a single picture",
             )
         output = self.strided_logits(images)
         size = (images.shape[-2], images.shape[-1])

@@ -1,0 +1,53 @@
+"""segwright evaluate."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segwright.cli.console import percent, print_json, print_table, progress, say_next
+from segwright.cli.options import DataArgument, Device, Flip, Json, ModelArgument, Precision, Scales, Window
+
+if TYPE_CHECKING:
+    from segwright.metrics import Scores
+
+
+def evaluate(
+    model: ModelArgument,
+    data: DataArgument,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    scales: Scales = None,
+    flip: Flip = False,
+    window: Window = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score a model on a split of a data set."""
+    from segwright.evaluation import evaluate
+
+    with progress("evaluating") as tell:
+        scores = evaluate(
+            model, data, split=split, scales=scales or (1.0,), flip=flip, window=window, device=device,
+            precision=precision, progress=tell,
+        )  # fmt: skip
+    if as_json:
+        print_json(scores.to_json())
+    else:
+        print_scores(scores)
+    say_next("predict", model, "PICTURES", "--format", "both")
+
+
+def print_scores(scores: "Scores") -> None:
+    """Classes with their IoU and accuracy, then the means and how they were measured."""
+    rows = [
+        [name, percent(iou), percent(scores.accuracy_per_class[name])] for name, iou in scores.iou_per_class.items()
+    ]
+    print_table(["class", "IoU %", "accuracy %"], rows)
+    means = {"mIoU": scores.miou, "pixel accuracy": scores.pixel_accuracy, "mean accuracy": scores.mean_accuracy}
+    if scores.category_miou is not None:
+        means["category mIoU"] = scores.category_miou
+    print()
+    for name, mean in means.items():
+        print(f"{name:<16}{percent(mean):>6} %")
+    protocol = ", ".join(f"{key} {value}" for key, value in scores.protocol.items() if value not in (None, False))
+    print(f"\n{scores.images} images; {protocol}")

@@ -1,0 +1,70 @@
+"""What can be said of a network without its weights: size, work, options, paper."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from segwright.models import SegmentationModel, build_model, model_builder
+from segwright.zoo import catalog
+
+NUM_CLASSES = 19
+SIZE = (1024, 2048)
+
+
+def model_facts(name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Facts about a registered network at 19 classes; nothing is computed, for all runs on the meta device.
+
+    Raises:
+        ConfigError: unknown model or option.
+    """
+    builder = model_builder(name)
+    with torch.device("meta"):
+        model = build_model(name, NUM_CLASSES, options or {}).eval()
+    document = inspect.getdoc(inspect.getmodule(builder)) or ""
+    title, _, text = document.partition("\n")
+    papers = [line.removeprefix("Paper:").strip() for line in text.splitlines() if line.startswith("Paper:")]
+    return {
+        "name": name,
+        "system": title.rstrip("."),
+        "paper": papers[0] if papers else "",
+        "parameters": count_used_parameters(model),
+        "parameters_in_training": sum(parameter.numel() for parameter in model.parameters()),
+        "gmacs": count_gmacs(model),
+        "num_classes": NUM_CLASSES,
+        "size": list(SIZE),
+        "options": builder_options(name),
+        "published": [entry.id for entry in catalog() if entry.model == name],
+    }
+
+
+def count_used_parameters(model: SegmentationModel) -> int:
+    """Parameters that the logits depend on in evaluation; heads that only train are left out."""
+    images = torch.empty(1, 3, 128, 128, device="meta")
+    model(images).logits.sum().backward()
+    used = sum(parameter.numel() for parameter in model.parameters() if parameter.grad is not None)
+    model.zero_grad()
+    return used
+
+
+def count_gmacs(model: SegmentationModel) -> float:
+    """Billions of multiply-adds of convolutions and matrix products for one picture of 1024 x 2048."""
+    images = torch.empty(1, 3, *SIZE, device="meta")
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model(images)
+    return counter.get_total_flops() / 2e9
+
+
+def builder_options(name: str) -> dict[str, dict[str, Any]]:
+    """The builder's keyword arguments with their defaults and, where they are listed, their choices."""
+    parameters = list(inspect.signature(model_builder(name)).parameters.values())[1:]
+    return {
+        parameter.name: {
+            "default": None if parameter.default is parameter.empty else parameter.default,
+            "choices": [choice for choice in get_args(parameter.annotation) if isinstance(choice, str | int)],
+        }
+        for parameter in parameters
+    }

@@ -1,0 +1,109 @@
+"""Where predictions go: the tree below each source is kept below the output folder, and nothing is overwritten."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from segwright.cli.console import say
+from segwright.errors import ConfigError, DataError
+
+
+class Job(NamedTuple):
+    """A picture and the files that its prediction is written to; ``None`` where one is not wanted."""
+
+    source: Path
+    mask: Path | None
+    overlay: Path | None
+    confidence: Path | None
+
+    def outputs(self) -> list[Path]:
+        return [path for path in (self.mask, self.overlay, self.confidence) if path is not None]
+
+
+def plan_jobs(
+    sources: Sequence[str], out: Path, *, with_mask: bool, with_overlay: bool, with_confidence: bool
+) -> list[Job]:
+    """The files to write for every picture: STEM.png, STEM_overlay.jpg, STEM_confidence.png.
+
+    Raises:
+        DataError: a source that does not exist or holds no picture.
+        ConfigError: ``out`` is a file, an output would replace a source, or two pictures would share an output.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out '{out}' is a file", fix="give a folder")
+    jobs = []
+    for source, place in _places(sources, out).items():
+        stem = out / place.with_suffix("")
+        jobs.append(
+            Job(
+                source,
+                stem.with_name(f"{stem.name}.png") if with_mask else None,
+                stem.with_name(f"{stem.name}_overlay.jpg") if with_overlay else None,
+                stem.with_name(f"{stem.name}_confidence.png") if with_confidence else None,
+            )
+        )
+    _check(jobs)
+    return jobs
+
+
+def _places(sources: Sequence[str], out: Path) -> dict[Path, Path]:
+    """Pictures, each once, and their paths below the output folder."""
+    from segwright.runtime import find_images
+
+    places: dict[Path, Path] = {}
+    seen: set[Path] = set()
+    for source in sources:
+        root = _root(source)
+        for path in _without_former(root, find_images([source]), out):
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                places[path] = path.relative_to(root)
+    return places
+
+
+def _root(source: str) -> Path:
+    """The folder below which a source's tree is kept."""
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.is_file() or not glob.has_magic(source):
+        return path.parent
+    plain = Path(*_until_magic(path.parts))
+    return plain if plain.is_dir() else plain.parent
+
+
+def _until_magic(parts: Sequence[str]) -> Iterator[str]:
+    for part in parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _without_former(root: Path, paths: list[Path], out: Path) -> list[Path]:
+    """Leaves out what an earlier call wrote into an output folder that lies inside the source."""
+    if out.resolve() == root.resolve() or not out.resolve().is_relative_to(root.resolve()):
+        return paths
+    kept = [path for path in paths if not path.resolve().is_relative_to(out.resolve())]
+    if len(kept) < len(paths):
+        say("note:", f"{len(paths) - len(kept)} pictures in the output folder '{out}' are left out")
+    if not kept:
+        raise DataError(f"'{root}' holds no picture outside the output folder '{out}'", fix="give another --out")
+    return kept
+
+
+def _check(jobs: Sequence[Job]) -> None:
+    pictures = {job.source.resolve(): job.source for job in jobs}
+    owners: dict[Path, Path] = {}
+    for job in jobs:
+        for output in job.outputs():
+            if output.resolve() in pictures:
+                raise ConfigError(
+                    f"'{output}' is a picture to predict and would be overwritten", fix="give another --out"
+                )
+            owner = owners.setdefault(output.resolve(), job.source)
+            if owner != job.source:
+                raise ConfigError(
+                    f"'{owner}' and '{job.source}' would both be written to '{output}'",
+                    fix="give their common folder as the source, rename one, or predict them with two --out",
+                )

@@ -1,0 +1,301 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from segwright.data import DataReport, Problem, check_data, load_data
+from segwright.data.transforms import EXIF_ORIENTATION
+from segwright.errors import DataError
+
+NAMES = ("sky", "road", "car")
+
+
+@pytest.fixture
+def root(write_data: Callable[..., Path]) -> Path:
+    """Pictures train_0 to train_4 and val_5 to val_7, without a fault."""
+    return write_data()
+
+
+def codes(report: DataReport) -> list[tuple[str, str]]:
+    return [(problem.code, Path(problem.file).name) for problem in report.problems]
+
+
+def set_mask(root: Path, stem: str, pixels: np.ndarray) -> Path:
+    path = root / "masks" / stem.split("_")[0] / f"{stem}.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def replace_values(root: Path, split: str, old: int, new: int) -> None:
+    for path in (root / "masks" / split).iterdir():
+        mask = np.asarray(Image.open(path)).copy()
+        mask[mask == old] = new
+        Image.fromarray(mask).save(path)
+
+
+def only(report: DataReport) -> Problem:
+    assert len(report.problems) == 1
+    return report.problems[0]
+
+
+def test_a_good_data_set_has_no_problem_and_exact_counts(root: Path) -> None:
+    report = check_data(root)
+    assert report.ok
+    assert report.problems == ()
+    assert report.images == {"train": 5, "val": 3}
+    for split in ("train", "val"):
+        masks = np.concatenate([np.asarray(Image.open(path)).ravel() for path in (root / "masks" / split).iterdir()])
+        expected = [int((masks == index).sum()) for index in range(3)]
+        assert report.class_counts(split) == expected
+        assert report.classes[split] == dict(zip(NAMES, expected, strict=True))
+    report.raise_if_bad()
+
+
+def test_a_loaded_data_set_and_a_choice_of_splits_can_be_checked(root: Path) -> None:
+    (root / "images/train/train_0.png").write_bytes(b"")
+    report = check_data(load_data(root), splits=["val", "val"])
+    assert report.ok
+    assert report.images == {"val": 3}
+    assert list(report.classes) == ["val"]
+
+
+def test_an_unknown_split_is_refused(root: Path) -> None:
+    with pytest.raises(DataError, match="has no split 'test'"):
+        check_data(root, splits=["test"])
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text", "half", "end missing"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp"])
+def test_pictures_that_cannot_be_read_in_full_are_found(root: Path, content: bytes | str, suffix: str) -> None:
+    path = root / f"images/train/train_0{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    (root / "images/train/train_0.png").unlink()
+    Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    cuts = {"half": whole[: len(whole) // 2], "end missing": whole[:-40]}
+    path.write_bytes(content if isinstance(content, bytes) else cuts[content])
+    problem = only(check_data(root))
+    assert (problem.code, problem.severity, problem.file) == ("unreadable-picture", "error", str(path))
+    assert str(path) in problem.message
+    assert problem.fix
+
+
+def test_a_16_bit_picture_is_found(root: Path) -> None:
+    Image.fromarray(np.zeros((48, 64), np.uint16)).save(root / "images/train/train_0.png")
+    assert codes(check_data(root)) == [("unreadable-picture", "train_0.png")]
+
+
+def test_truncated_pictures_are_found_even_where_pillow_was_told_to_load_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    for path in (root / "images/val/val_5.png", root / "masks/val/val_6.png"):
+        path.write_bytes(path.read_bytes()[:-60])
+    assert codes(check_data(root)) == [("unreadable-picture", "val_5.png"), ("unreadable-mask", "val_6.png")]
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize("content", [b"", b"this is text", "truncated"])
+def test_masks_that_cannot_be_read_are_found(root: Path, content: bytes | str) -> None:
+    path = root / "masks/val/val_5.png"
+    path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:-60])
+    problem = only(check_data(root))
+    assert (problem.code, problem.severity, problem.file) == ("unreadable-mask", "error", str(path))
+
+
+def test_sizes_that_differ_are_found(root: Path) -> None:
+    path = set_mask(root, "train_1", np.zeros((64, 48), np.uint8))
+    problem = only(check_data(root))
+    assert (problem.code, problem.severity, problem.file) == ("size-mismatch", "error", str(path))
+    assert "is 48x64 (width x height)" in problem.message
+
+
+def test_the_size_of_a_turned_picture_is_that_shown(root: Path) -> None:
+    path = root / "images/train/train_1.png"
+    turned = Image.open(path).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    turned.save(path, exif=exif)
+    assert check_data(root).ok
+    turned.save(path)
+    assert codes(check_data(root)) == [("size-mismatch", "train_1.png")]
+
+
+def test_unknown_values_are_found_in_the_words_of_the_reader(root: Path) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    mask[3, 4:7] = 34
+    path = set_mask(root, "train_1", mask)
+    problem = only(check_data(root))
+    assert (problem.code, problem.severity, problem.file) == ("unknown-value", "error", str(path))
+    assert "holds value 34 (3 px, first at row 3, column 4)" in problem.message
+    assert "map: {34: ignore}" in problem.fix
+
+
+def test_colour_masks_without_colours_are_told_from_unknown_colours(root: Path) -> None:
+    set_mask(root, "train_1", np.zeros((48, 64, 3), np.uint8))
+    assert codes(check_data(root)) == [("colour-mask", "train_1.png")]
+    with (root / "data.yaml").open("a") as file:
+        file.write('map: {"1,1,1": sky}\n')
+    assert codes(check_data(root)) == [("unknown-value", "train_1.png")]
+
+
+def test_every_lonely_file_is_listed_and_the_pairs_are_still_checked(root: Path) -> None:
+    for index in (0, 1):
+        (root / f"masks/train/train_{index}.png").unlink()
+    (root / "images/train/train_2.png").unlink()
+    (root / "masks/train/train_3.png").write_bytes(b"")
+    report = check_data(root)
+    assert codes(report) == [
+        ("missing-mask", "train_0.png"),
+        ("missing-mask", "train_1.png"),
+        ("missing-picture", "train_2.png"),
+        ("unreadable-mask", "train_3.png"),
+    ]
+    assert not report.ok
+    assert report.images == {"train": 4, "val": 3}
+    assert sum(report.class_counts("train")) > 0
+
+
+def test_lonely_files_are_read_too(root: Path) -> None:
+    (root / "masks/train/train_0.png").unlink()
+    (root / "images/train/train_0.png").write_bytes(b"")
+    assert codes(check_data(root)) == [("missing-mask", "train_0.png"), ("unreadable-picture", "train_0.png")]
+
+
+def test_two_files_of_one_stem_are_found(root: Path) -> None:
+    shutil.copy(root / "images/val/val_5.png", root / "images/val/val_5.webp")
+    assert codes(check_data(root)) == [("duplicate-stem", "val_5.webp")]
+
+
+def test_a_missing_folder_is_one_problem_and_the_rest_is_checked(root: Path) -> None:
+    shutil.rmtree(root / "images/val")
+    (root / "images/train/train_4.png").write_bytes(b"")
+    report = check_data(root)
+    assert codes(report) == [("missing-folder", "val"), ("unreadable-picture", "train_4.png")]
+    assert report.images == {"train": 5, "val": 0}
+
+
+def test_a_split_without_pictures_is_found(root: Path) -> None:
+    for folder in ("images/val", "masks/val"):
+        shutil.rmtree(root / folder)
+        (root / folder).mkdir()
+    assert codes(check_data(root)) == [("no-picture", "val")]
+
+
+def test_a_mask_that_is_ignored_altogether_is_a_warning(root: Path) -> None:
+    path = set_mask(root, "train_1", np.full((48, 64), 255, np.uint8))
+    report = check_data(root)
+    assert report.ok
+    problem = only(report)
+    assert (problem.code, problem.severity, problem.file) == ("all-ignored", "warning", str(path))
+    report.raise_if_bad()
+
+
+def test_a_data_set_of_ignored_pixels_only_is_checked_without_a_crash(root: Path) -> None:
+    for value in range(3):
+        replace_values(root, "train", value, 255)
+        replace_values(root, "val", value, 255)
+    report = check_data(root)
+    assert report.ok
+    assert [problem.code for problem in report.problems] == ["all-ignored"] * 8 + ["class-absent"] * 6
+    assert report.class_counts("train") == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (("train",), [("class-only-in-val", "train", "it is never trained")]),
+        (("val",), [("class-absent", "val", "it cannot be scored")]),
+        (("train", "val"), [("class-absent", "train", "never trained"), ("class-absent", "val", "cannot be scored")]),
+    ],
+)
+def test_classes_without_a_pixel_are_warnings(
+    root: Path, splits: tuple[str, ...], expected: list[tuple[str, str, str]]
+) -> None:
+    for split in splits:
+        replace_values(root, split, 2, 1)
+    report = check_data(root)
+    assert report.ok
+    assert len(report.problems) == len(expected)
+    for problem, (code, folder, said) in zip(report.problems, expected, strict=True):
+        assert (problem.code, problem.severity, Path(problem.file).name) == (code, "warning", folder)
+        assert f"class 'car' has no pixel in the {5 if folder == 'train' else 3} masks of {folder}" in problem.message
+        assert said in problem.message
+
+
+def test_the_same_picture_in_two_splits_is_a_warning(root: Path) -> None:
+    shutil.copy(root / "images/train/train_2.png", root / "images/val/val_6.png")
+    shutil.copy(root / "images/train/train_2.png", root / "images/train/train_3.png")
+    report = check_data(root)
+    assert report.ok
+    problem = only(report)
+    assert (problem.code, Path(problem.file).name) == ("identical-picture", "val_6.png")
+    assert "train_2.png" in problem.message
+
+
+def test_all_faults_of_a_data_set_are_found_at_once(root: Path) -> None:
+    (root / "images/train/train_0.png").write_bytes(b"")
+    set_mask(root, "train_1", np.full((48, 64), 77, np.uint8))
+    set_mask(root, "train_2", np.zeros((5, 5), np.uint8))
+    (root / "masks/val/val_5.png").unlink()
+    (root / "masks/val/val_6.png").write_text("text")
+    report = check_data(root)
+    assert codes(report) == [
+        ("missing-mask", "val_5.png"),
+        ("unreadable-picture", "train_0.png"),
+        ("unknown-value", "train_1.png"),
+        ("size-mismatch", "train_2.png"),
+        ("unreadable-mask", "val_6.png"),
+    ]
+
+
+def test_lonely_and_damaged_files_do_not_stop_the_check_of_a_recognised_folder(
+    write_data: Callable[..., Path],
+) -> None:
+    root = write_data(yaml="", counts={"x": 8}, images="images", masks="masks")
+    (root / "masks/x_3.png").unlink()
+    (root / "masks/x_4.png").write_bytes(b"")
+    report = check_data(root)
+    assert sum(report.images.values()) == 8
+    assert {("missing-mask", "x_3.png"), ("unreadable-mask", "x_4.png")} <= set(codes(report))
+
+
+def test_what_cannot_be_checked_at_all_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        check_data(tmp_path / "nowhere")
+
+
+def test_json_holds_what_scripts_rely_on(root: Path) -> None:
+    path = set_mask(root, "train_1", np.full((48, 64), 77, np.uint8))
+    content = json.loads(json.dumps(check_data(root).to_json()))
+    assert set(content) == {"ok", "images", "classes", "problems"}
+    assert content["ok"] is False
+    assert content["images"] == {"train": 5, "val": 3}
+    assert list(content["classes"]["train"]) == list(NAMES)
+    assert set(content["problems"][0]) == {"code", "file", "message", "fix", "severity"}
+    assert content["problems"][0]["file"] == str(path)
+
+
+def test_errors_are_raised_with_the_first_named_and_all_counted() -> None:
+    problems = tuple(
+        Problem("unknown-value", "error", f"{index}.png", f"mask {index} is bad", "mend it") for index in range(5)
+    )
+    warning = Problem("class-absent", "warning", "masks", "no car", "add one")
+    with pytest.raises(DataError) as caught:
+        DataReport({}, {}, (warning, *problems)).raise_if_bad(limit=2)
+    assert caught.value.message == "the data set has 5 errors: mask 0 is bad; mask 1 is bad (and 3 more)"
+    assert caught.value.fix == "segwright data check DATA lists all"
+    with pytest.raises(DataError, match="the data set has 1 error: mask 0 is bad; segwright data check"):
+        DataReport({}, {}, problems[:1]).raise_if_bad()
+    DataReport({}, {}, (warning,)).raise_if_bad()
+
+
+def test_progress_counts_every_pair_and_lonely_file(root: Path) -> None:
+    (root / "masks/train/train_0.png").unlink()
+    seen: list[tuple[int, int]] = []
+    check_data(root, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 8) for done in range(1, 9)]

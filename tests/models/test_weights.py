@@ -1,0 +1,211 @@
+import dataclasses
+import errno
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from segwright.errors import RunError, WeightsError
+from segwright.info import ModelInfo, Preprocessing
+from segwright.models import SegmentationModel, create_model, load_model_file, save_model
+from segwright.models.weights import transfer_weights
+from tests.support.fill import fill, images
+
+INFO = ModelInfo(
+    "fast_scnn",
+    {"variant": "mmseg"},
+    ("sky", "Straße"),
+    ((70, 130, 180), (128, 64, 128)),
+    Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "BGR"),
+    {"data": "streets", "iters": 160_000},
+    {"val": {"miou": 0.7096}},
+    {"code": "Apache-2.0", "weights": "CC-BY-4.0"},
+)
+
+
+def network(num_classes: int = 2) -> SegmentationModel:
+    model = create_model("fast_scnn", num_classes=num_classes, variant="mmseg")
+    fill(model)
+    model.info = dataclasses.replace(INFO, classes=INFO.classes[:1] * num_classes) if num_classes != 2 else INFO
+    return model
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A model file."""
+    save_model(network(), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def rewrite(path: Path, tensors: dict[str, Tensor | None], metadata: dict[str, str | None]) -> None:
+    """Replace some tensors and lines of metadata; None removes one."""
+    all_tensors = {**load_file(path), **tensors}
+    all_metadata = {**INFO.to_metadata(), **metadata}
+    save_file(
+        {key: tensor for key, tensor in all_tensors.items() if tensor is not None},
+        path,
+        {key: line for key, line in all_metadata.items() if line is not None},
+    )
+
+
+def assert_same_tensors(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert set(got) == set(wanted)
+    assert [key for key in wanted if not torch.equal(got[key], wanted[key])] == []
+
+
+@torch.no_grad()
+def test_model_file_gives_back_weights_and_info(path: Path) -> None:
+    model = load_model_file(path)
+    assert model.info == INFO
+    assert not model.training
+    assert isinstance(model.info.palette[0], tuple)
+    assert_same_tensors(model.state_dict(), network().state_dict())
+    assert torch.equal(model(images(0, 40, 56)).logits, network().eval()(images(0, 40, 56)).logits)
+
+
+def test_model_in_another_memory_order_and_training_mode_is_saved_alike(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_model(network().train().to(memory_format=torch.channels_last), other)
+    assert load_model_file(other).info == INFO
+    assert_same_tensors(load_file(other), load_file(path))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.5, 0.999999])
+def test_truncated_file_is_an_error(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(WeightsError, match="is no whole safetensors file"):
+        load_model_file(path)
+
+
+class WritesWhenRead:
+    """A pickle of this writes a file when it is executed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "executed")
+
+
+def test_such_a_pickle_would_write_the_file(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(WritesWhenRead(tmp_path / "proof")))
+    assert (tmp_path / "proof").read_text() == "executed"
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_pickle_is_refused_and_nothing_of_it_executed(tmp_path: Path, as_zip: bool) -> None:
+    path, proof = tmp_path / "model.pth", tmp_path / "proof"
+    torch.save({"state_dict": WritesWhenRead(proof)}, path, _use_new_zipfile_serialization=as_zip)
+    with pytest.raises(WeightsError, match=r"is a pickle \(\.pt/\.pth\), which could run code"):
+        load_model_file(path)
+    assert not proof.exists()
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="gone.safetensors' does not exist"):  # noqa: RUF043
+        load_model_file(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_of_another_program_are_refused(path: Path, metadata: dict[str, str] | None) -> None:
+    save_file(load_file(path), path, metadata)
+    with pytest.raises(WeightsError, match="holds no segwright metadata"):
+        load_model_file(path)
+
+
+def test_newer_format_asks_for_an_update(path: Path) -> None:
+    rewrite(path, {}, {"format_version": "2"})
+    with pytest.raises(WeightsError, match="has model file format 2, this segwright reads up to 1") as error:
+        load_model_file(path)
+    assert error.value.fix == "update segwright"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"classes": None},
+        {"classes": "[not json"},
+        {"format_version": "one"},
+        {"palette": "[[1, 2]]"},
+        {"preprocessing": "{}"},
+    ],
+)
+def test_damaged_metadata_is_an_error(path: Path, metadata: dict[str, str | None]) -> None:
+    rewrite(path, {}, metadata)
+    with pytest.raises(WeightsError, match="has damaged metadata"):
+        load_model_file(path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"classifier.3.bias": torch.zeros(3)}, r"classifier\.3\.bias has shape \(3,\), the network wants \(2,\)"),
+        ({"classifier.3.bias": None}, r"1 keys missing \(\['classifier\.3\.bias'\]\), 0 unknown"),
+        ({"surplus": torch.zeros(1)}, r"0 keys missing \(\[\]\), 1 unknown \(\['surplus'\]\)"),
+    ],
+)
+def test_tensor_that_does_not_fit_is_named(path: Path, tensors: dict[str, Tensor | None], message: str) -> None:
+    rewrite(path, tensors, {})
+    with pytest.raises(WeightsError, match=message):
+        load_model_file(path)
+
+
+def test_failing_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, write = path.read_bytes(), Path.write_bytes
+
+    def full_disk(target: Path, data: bytes) -> int:
+        write(target, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(RunError, match=r"could not write .*model\.safetensors: No space left on device"):
+        save_model(network(), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("from_folder", [True, False])
+def test_training_starts_from_the_weights_of_a_file_or_run_folder(path: Path, from_folder: bool) -> None:
+    weights = path.parent if from_folder else path
+    model = create_model("fast_scnn", num_classes=2, weights=weights, variant="mmseg")
+    assert model.training
+    assert_same_tensors(model.state_dict(), network().state_dict())
+
+
+def test_classifiers_for_other_classes_stay_fresh() -> None:
+    model, source = create_model("fast_scnn", num_classes=7, variant="mmseg"), network()
+    fresh = model.classifier[3].weight.clone()
+    sentence = transfer_weights(model, source, "streets")
+    assert sentence == "276 of 282 tensors from 'streets'; new: aux_heads.context.2, aux_heads.detail.2, classifier.3"
+    assert torch.equal(model.classifier[3].weight, fresh)
+    own, theirs = model.state_dict(), source.state_dict()
+    shared = [key for key in own if own[key].shape == theirs[key].shape]
+    assert len(shared) == 276
+    assert_same_tensors({key: own[key] for key in shared}, {key: theirs[key] for key in shared})
+
+
+class OtherSystem(SegmentationModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier, self.info = nn.Conv2d(3, 2, 1), ModelInfo("other")
+
+
+def test_weights_of_another_system_are_refused_and_nothing_changes() -> None:
+    model = OtherSystem()
+    before = model.classifier.weight.clone()
+    with pytest.raises(WeightsError, match=r"only 0 of 2 tensors of 'streets' \(fast_scnn\) fit model 'other'"):
+        transfer_weights(model, network(), "streets")
+    assert torch.equal(model.classifier.weight, before)
+
+
+def test_header_is_readable_without_torch(path: Path) -> None:
+    """The file's own layout: 8 bytes of length, then JSON with our lines under ``__metadata__``."""
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    assert ModelInfo.from_metadata(header["__metadata__"], "streets") == INFO
