@@ -4,12 +4,14 @@ The tree says what the user wants; ``None`` means "choose for me", and the run's
 chosen and why. Unknown keys are errors with the nearest name. No inheritance: a recipe reads alone.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from segwright.errors import ConfigError, did_you_mean
 from segwright.strict_yaml import read_yaml
@@ -20,10 +22,22 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Pydantic would read ``true`` as 1, and YAML reads ``yes`` and ``on`` as ``true``."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("true and false are no value of this setting")
+        return value
 
 
 class DataSettings(_Settings):
+    """What is read, and how it is varied."""
+
     path: str = ""
     """Folder or data.yaml of the data set."""
     train_split: str = "train"
@@ -49,8 +63,16 @@ class DataSettings(_Settings):
     check: bool = True
     """Read every file of both splits before the first step and stop at the first fault."""
 
+    @model_validator(mode="after")
+    def _scale_rises(self) -> "DataSettings":
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale is a range from low to high, got {list(self.scale)}")
+        return self
+
 
 class ModelSettings(_Settings):
+    """What is trained."""
+
     name: str = "fast_scnn"
     """Registered name of the network."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -60,9 +82,11 @@ class ModelSettings(_Settings):
 
 
 class LossSettings(_Settings):
+    """What is minimised."""
+
     name: str = "cross_entropy"
     """Pixel loss: cross_entropy, ohem_cross_entropy or ohem_cross_entropy_by_loss."""
-    options: dict[str, float] = Field(default_factory=dict)
+    options: dict[str, int | float] = Field(default_factory=dict)
     """Options of the pixel loss, such as threshold and min_kept of OHEM."""
     class_weights: Literal["none", "median_frequency", "log"] = "none"
     """Weight classes by the training masks' pixel counts."""
@@ -75,6 +99,8 @@ class LossSettings(_Settings):
 
 
 class TrainSettings(_Settings):
+    """How it is minimised, how long, and on what."""
+
     iters: PositiveInt | None = None
     """Optimizer steps; none: from epochs or minutes."""
     epochs: PositiveFloat | None = None
@@ -89,7 +115,7 @@ class TrainSettings(_Settings):
     """SGD with momentum, or AdamW."""
     lr: PositiveFloat = 0.045
     """Highest learning rate."""
-    momentum: Share = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD; the first beta of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 4e-5
     """L2 regularisation (SGD) or decoupled decay (AdamW)."""
@@ -120,7 +146,7 @@ class TrainSettings(_Settings):
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainSettings":
-        if self.iters is None and sum(value is not None for value in (self.epochs, self.minutes)) > 1:
+        if sum(value is not None for value in (self.iters, self.epochs, self.minutes)) > 1:
             raise ValueError("give one of iters, epochs and minutes, not several")
         return self
 
@@ -193,18 +219,26 @@ def parse_words(words: Iterable[str]) -> dict[str, Any]:
 
 def known_keys() -> list[str]:
     """Every leaf of the tree, such as ``train.lr``."""
-    groups = {name: field.annotation for name, field in Config.model_fields.items()}
-    return [f"{group}.{leaf}" for group, kind in groups.items() if kind for leaf in kind.model_fields]
+    return [f"{group}.{leaf}" for group in Config.model_fields for leaf in _fields(group)]
 
 
 def _number_or_text(value: Any) -> Any:
-    """YAML reads 1e-3 as text; Python's numbers do not."""
+    """YAML reads 1e-3 as text; Python's numbers do not. Words such as inf and nan stay text."""
+    if isinstance(value, list):
+        return [_number_or_text(item) for item in value]
     if isinstance(value, str):
         try:
-            return float(value)
+            number = float(value)
         except ValueError:
             return value
+        return number if math.isfinite(number) else value
     return value
+
+
+def _fields(group: str) -> Mapping[str, FieldInfo]:
+    """The settings of a group such as ``train``; none where there is no such group."""
+    kind = Config.model_fields[group].annotation if group in Config.model_fields else None
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 
 def _explain(error: ValidationError, source: str) -> ConfigError:
@@ -213,6 +247,8 @@ def _explain(error: ValidationError, source: str) -> ConfigError:
     if first["type"] == "extra_forbidden":
         return _unknown_key(key, source)
     text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "model_type":  # pydantic would name a class of ours
+        text = "holds settings, as lines 'key: value'"
     got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
     return ConfigError(f"{source}: {key or 'settings'}: {text[0].lower() + text[1:]}{got}", fix=_description(key))
 
@@ -220,11 +256,11 @@ def _explain(error: ValidationError, source: str) -> ConfigError:
 def _unknown_key(key: str, source: str) -> ConfigError:
     known = known_keys()
     near = did_you_mean(key, known) or did_you_mean(f"train.{key}", known)
-    return ConfigError(f"{source}: unknown key '{key}'{near}", fix="segwright train --help and docs/config.md list all keys")
+    fix = "segwright train --help and docs/config.md list all keys"
+    return ConfigError(f"{source}: unknown key '{key}'{near}", fix=fix)
 
 
 def _description(key: str) -> str:
     group, _, leaf = key.partition(".")
-    kind = Config.model_fields[group].annotation if group in Config.model_fields else None
-    field = kind.model_fields.get(leaf.split(".")[0]) if kind and leaf else None
+    field = _fields(group).get(leaf.split(".")[0])
     return f"{key}: {field.description}" if field and field.description else "give one of them, or mend the value"

@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
     Args:
         image: (3, H, W) uint8, RGB.
-        mask: (H, W) uint8 (int16 above 255 classes) of class indices and ``ignore_index``.
+        mask: (H, W) uint8 (int32 above 255 classes) of class indices and ``ignore_index``.
         name: the picture's path, for messages.
     """
 

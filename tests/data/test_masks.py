@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segwright.data import Labels, MaskReader
-from segwright.data.masks import count_pixels, mask_size, read_raw_mask
+from segwright.data.masks import count_pixels, read_raw_mask
 from segwright.errors import DataError
 
 CLASSES = ("sky", "road", "car")
@@ -163,13 +163,6 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes | str) -> None:
 
 def test_a_missing_mask_is_named(tmp_path: Path) -> None:
     assert "does not exist" in refused(MaskReader(Labels(CLASSES)), tmp_path / "none.png").message
-
-
-def test_size_is_height_and_width(tmp_path: Path) -> None:
-    assert mask_size(saved(tmp_path, INDICES)) == (2, 4)
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(DataError, match="cannot be read"):
-        mask_size(tmp_path / "text.png")
 
 
 def test_pixels_are_counted_per_class_without_ignored_ones() -> None:

@@ -170,6 +170,15 @@ def test_fusion_of_each_variant(variant: str, dilation: int, bias: bool) -> None
     assert [conv.bias is not None for conv in (depthwise, low, high)] == [False, bias, bias]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (113, 145)])
+@pytest.mark.parametrize("variant", ["mmseg", "tramac"])
+def test_published_variants_work_at_any_size_too(variant: str, size: Size) -> None:
+    for is_training in (True, False):
+        output = network(num_classes=3, variant=variant).train(is_training)(images(0, *size))
+        assert output.logits.shape == (1, 3, *size)
+        assert output.logits.isfinite().all()
+
+
 def test_dropout_stands_only_before_a_classifier(model: FastSCNN) -> None:
     dropouts = {name: part.p for name, part in model.named_modules() if isinstance(part, nn.Dropout)}
     assert dropouts == {"classifier.2": 0.1, "aux_heads.detail.1": 0.1, "aux_heads.context.1": 0.1}

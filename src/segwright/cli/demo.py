@@ -13,10 +13,10 @@ from segwright.cli.predict import predict_all
 if TYPE_CHECKING:
     from segwright.engine import Run
 
-_COUNTS = {"train": 120, "val": 16, "test": 24}
-_SIZE = (360, 480)
+COUNTS = {"train": 120, "val": 16, "test": 24}
+SIZE = (360, 480)
 _PICTURES = 6
-_SETTINGS = {
+SETTINGS = {
     "data.crop_size": (256, 320),
     "train.batch_size": 8,
     "loss.pixel_stride": 2,  # a quarter of the pixels teaches nearly as well, and steps are shorter
@@ -36,7 +36,7 @@ def demo(
     if (data / "data.yaml").exists():
         say("data", f"'{data}' is there already and is used again")
     else:
-        make_scenes(data, _COUNTS, _SIZE)
+        make_scenes(data, COUNTS, SIZE)
     run = train_or_resume(data, Path(out, "run"), minutes)
     with progress("evaluating") as tell:
         scores = evaluate(run.model, data, split="test", progress=tell)
@@ -58,5 +58,5 @@ def train_or_resume(data: Path, path: Path, minutes: float) -> "Run":
     if (path / "config.yaml").exists():
         say("run", f"'{path}' is there already and is gone on with; to train anew, remove it or give another --out")
         return engine.resume(path, reporter=ConsoleReporter())
-    settings = {**_SETTINGS, "train.minutes": minutes}
+    settings = {**SETTINGS, "train.minutes": minutes}
     return engine.train(data, "fast_scnn", out=path, reporter=ConsoleReporter(), settings=settings)

@@ -1,7 +1,7 @@
 """A data set on disk: ``data.yaml``, or a folder whose layout we recognise, as pairs of pictures and masks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -329,8 +329,3 @@ def _colour(value: object, path: Path) -> Colour:
 def _is_number(value: object) -> TypeGuard[int]:
     """Whether YAML read a whole number; Python counts its booleans among them."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def with_understood(data: SegmentationData, *sentences: str) -> SegmentationData:
-    """The same data set with more said about how it was read."""
-    return replace(data, understood=(*data.understood, *sentences))

@@ -159,19 +159,6 @@ def read_raw_mask(path: Path) -> IntArray:
     return values // stretch if stretch > 1 else values
 
 
-def mask_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header alone.
-
-    Raises:
-        DataError: missing or unreadable file.
-    """
-    try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except (OSError, Image.DecompressionBombError) as reason:
-        raise unreadable_mask(path, reason) from reason
-
-
 def unreadable_mask(path: Path, reason: Exception) -> DataError:
     """The error for a mask file that is missing, truncated or no picture."""
     return DataError(f"mask '{path}' cannot be read ({reason})", fix="copy the file again or remove the pair")

@@ -23,7 +23,7 @@ from segwright.data import (
 )
 from segwright.engine.checkpoint import TrainState
 from segwright.engine.distributed import StridedNetwork
-from segwright.engine.optim import WeightAverage, build_optimizer
+from segwright.engine.optim import RunningStatistics, WeightAverage, build_optimizer
 from segwright.errors import ConfigError, did_you_mean
 from segwright.info import Preprocessing
 from segwright.losses import LOSSES, SegmentationLoss, class_weights
@@ -44,6 +44,7 @@ class Training:
         samples: the stream of training samples.
         val_pairs, reader: of the validation split.
         normalise: uint8 images on the device to the network's input.
+        statistics: the network's running statistics before a step.
     """
 
     settings: TrainSettings
@@ -55,10 +56,14 @@ class Training:
     val_pairs: Sequence[Pair]
     reader: MaskReader
     normalise: "Normalise"
+    statistics: RunningStatistics
 
 
 class Normalise(nn.Module):
     """uint8 RGB images to the network's input: (value / 255 - mean) / std, channels last in memory."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -74,16 +79,28 @@ class Normalise(nn.Module):
 
 
 def build_training(
-    config: Config, data: SegmentationData, report: DataReport | None, accelerator: Accelerator
+    config: Config,
+    data: SegmentationData,
+    report: DataReport | None,
+    accelerator: Accelerator,
+    *,
+    is_resumed: bool = False,
 ) -> Training:
     """Network, optimizer, loss and data of a run whose settings have no holes.
+
+    Args:
+        config: the settings.
+        data: the data set.
+        report: of its check, for class weights.
+        accelerator: device and processes.
+        is_resumed: a checkpoint will bring the weights, so that ``model.weights`` is not read again.
 
     Raises:
         SegmentationError: whatever a part finds wrong with its settings.
     """
     train = config.train
     torch.manual_seed(train.seed)
-    model = build_network(config, data)
+    model = build_network(config, data, weights=None if is_resumed else config.model.weights)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(accelerator.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -92,23 +109,22 @@ def build_training(
     network, optimizer = accelerator.prepare(StridedNetwork(model), optimizer)
     return Training(
         settings=train,
-        state=TrainState(model, optimizer, average),
+        state=TrainState(model, optimizer, average, accelerator.scaler),
         network=network,
         model=model,
-        loss=build_loss(config, model, data, report).to(accelerator.device),
+        loss=build_loss(config, model, data, report, accelerator.device),
         samples=build_samples(config, data, model.info.preprocessing),
         val_pairs=data.pairs(config.data.val_split),
         reader=MaskReader(data.labels),
         normalise=Normalise(model.info.preprocessing).to(accelerator.device),
+        statistics=RunningStatistics(model),
     )
 
 
-def build_network(config: Config, data: SegmentationData) -> SegmentationModel:
+def build_network(config: Config, data: SegmentationData, *, weights: str | None) -> SegmentationModel:
     """The network for the data set's classes, from fresh weights or from a model file."""
     settings = config.model
-    model = create_model(
-        settings.name, num_classes=len(data.classes), weights=settings.weights, **settings.options
-    )
+    model = create_model(settings.name, num_classes=len(data.classes), weights=weights, **settings.options)
     model.info = replace(
         model.info,
         classes=data.classes,
@@ -119,14 +135,16 @@ def build_network(config: Config, data: SegmentationData) -> SegmentationModel:
     return model
 
 
-def build_loss(config: Config, model: SegmentationModel, data: SegmentationData, report: DataReport | None) -> SegmentationLoss:
+def build_loss(
+    config: Config, model: SegmentationModel, data: SegmentationData, report: DataReport | None, device: torch.device
+) -> SegmentationLoss:
     """The pixel loss by name, with class weights from the data's check where they are asked for."""
     settings = config.loss
     weight: Tensor | None = None
     if settings.class_weights != "none":
         if report is None:
             raise ConfigError("loss.class_weights needs the pixel counts of data.check", fix="set data.check=true")
-        weight = class_weights(report.class_counts(config.data.train_split), settings.class_weights)
+        weight = class_weights(report.class_counts(config.data.train_split), settings.class_weights).to(device)
     return SegmentationLoss(
         build_pixel_loss(settings, weight, data.labels.ignore_index),
         model.aux_weights,
@@ -140,24 +158,45 @@ def build_pixel_loss(settings: LossSettings, weight: Tensor | None, ignore_index
     """A registered pixel loss with its options bound.
 
     Raises:
-        ConfigError: an unknown loss or option.
+        ConfigError: as :func:`check_loss`.
     """
-    pixel_loss = LOSSES[settings.name]
-    known = [key for key in inspect.signature(pixel_loss).parameters if key in ("threshold", "min_kept")]
-    for key in settings.options:
+    check_loss(settings)
+    options = {key: int(value) if key == "min_kept" else value for key, value in settings.options.items()}
+    return partial(
+        LOSSES[settings.name],
+        ignore_index=ignore_index,
+        weight=weight,
+        label_smoothing=settings.label_smoothing,
+        **options,
+    )
+
+
+def check_loss(settings: LossSettings) -> None:
+    """Check the pixel loss and its options before anything is built.
+
+    Raises:
+        ConfigError: an unknown loss or option, or a value out of range.
+    """
+    ranges: dict[str, tuple[str, Callable[[float], bool]]] = {
+        "threshold": ("above 0 and at most 1", lambda value: 0 < value <= 1),
+        "min_kept": ("a whole number of pixels, at least 1", lambda value: value >= 1 and float(value).is_integer()),
+    }
+    known = [key for key in inspect.signature(LOSSES[settings.name]).parameters if key in ranges]
+    for key, value in settings.options.items():
         if key not in known:
             allowed = f"its options are: {', '.join(known)}" if known else "it has no options"
             raise ConfigError(f"loss '{settings.name}' has no option '{key}'{did_you_mean(key, known)}", fix=allowed)
-    return partial(
-        pixel_loss, ignore_index=ignore_index, weight=weight, label_smoothing=settings.label_smoothing, **settings.options
-    )
+        allowed, is_allowed = ranges[key]
+        if not is_allowed(value):
+            raise ConfigError(f"loss.options.{key} is {value}", fix=f"{key} is {allowed}")
 
 
 def build_samples(config: Config, data: SegmentationData, preprocessing: Preprocessing) -> TrainingSamples:
     """The stream of training samples; beyond a picture's edge it shows the normalisation's mean colour."""
     settings = config.data
     assert settings.crop_size is not None, "make_plan chooses the crop size"
-    red, green, blue = (round(255 * mean) for mean in preprocessing.mean[:: -1 if preprocessing.channel_order == "BGR" else 1])
+    mean = preprocessing.mean[::-1] if preprocessing.channel_order == "BGR" else preprocessing.mean
+    red, green, blue = (round(255 * value) for value in mean)
     augmentation = Augmentation(
         crop_size=settings.crop_size,
         scale=settings.scale,

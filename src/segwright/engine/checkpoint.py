@@ -6,12 +6,14 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from segwright.engine.optim import WeightAverage
@@ -32,23 +34,22 @@ class TrainState:
         model: the network.
         optimizer: with its momentum.
         average: the moving average of the weights, if any.
+        scaler: of the gradients, in fp16 only.
         step: optimizer steps done; it also is the place in the stream of samples and in the schedule.
         best: highest validation mIoU so far, and its step.
         skipped: steps left out because their loss or gradient was not finite.
+        unlogged: losses of the steps since the last line of metrics.jsonl.
     """
 
     model: nn.Module
     optimizer: Optimizer
     average: WeightAverage | None
+    scaler: GradScaler | None = None
     step: int = 0
     best: float = -1.0
     best_step: int = 0
     skipped: int = 0
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The weights that are evaluated and saved: the average, where there is one."""
-        return self.average.model if self.average else self.model
+    unlogged: list[dict[str, Tensor]] = field(default_factory=list)
 
 
 def save(state: TrainState, folder: Path, config: dict[str, Any]) -> Path:
@@ -58,12 +59,15 @@ def save(state: TrainState, folder: Path, config: dict[str, Any]) -> Path:
         RunError: it cannot be written; the checkpoints that were there are whole.
     """
     path = folder / LAST
-    facts = {"step": state.step, "best": state.best, "best_step": state.best_step, "skipped": state.skipped}
+    facts: dict[str, Any] = {"step": state.step, "best": state.best, "best_step": state.best_step}
+    facts["skipped"] = state.skipped
+    if state.scaler:
+        facts["scaler"] = state.scaler.state_dict()
     metadata = {"format": "segwright-checkpoint", "state": json.dumps(facts), "config": json.dumps(config)}
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         write_safetensors(temporary, _tensors(state), metadata)
-        if path.exists():
+        if _is_whole(path):  # else ``previous`` is the better one of the two
             path.replace(folder / PREVIOUS)
     return path
 
@@ -80,15 +84,19 @@ def load(state: TrainState, folder: Path) -> None:
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         parts.setdefault(part, {})[name] = tensor
-    load_state(state.model, parts["model"], str(folder))
+    load_state(state.model, parts.get("model", {}), str(folder))
     if state.average:
-        load_state(state.average.model, parts["average"], str(folder))
+        load_state(state.average.model, parts.get("average", {}), str(folder))
     _load_optimizer(state.optimizer, parts.get("optimizer", {}))
+    if state.scaler and "scaler" in facts:
+        state.scaler.load_state_dict(facts["scaler"])
     torch.set_rng_state(parts["random"]["cpu"])
     if "cuda" in parts["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(parts["random"]["cuda"])
     state.step, state.best = facts["step"], facts["best"]
     state.best_step, state.skipped = facts["best_step"], facts["skipped"]
+    losses = parts.get("unlogged", {})
+    state.unlogged = [dict(zip(losses, values, strict=True)) for values in zip(*losses.values(), strict=True)]
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -96,13 +104,12 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / LAST).exists() or (folder / PREVIOUS).exists()
 
 
-def saved_step(folder: Path) -> int:
-    """The step of the checkpoint that :func:`load` would read.
-
-    Raises:
-        WeightsError: none is whole.
-    """
-    return int(json.loads(_read_newest(folder)[1]["state"])["step"])
+def _is_whole(path: Path) -> bool:
+    try:
+        with safetensors.safe_open(path, framework="pt"):  # compares the file's length with its header
+            return True
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return False
 
 
 def _read_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -117,7 +124,8 @@ def _read_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             errors.append(WeightsError(f"'{folder / name}' is no checkpoint of segwright train"))
         except WeightsError as error:
             errors.append(error)
-    raise WeightsError(f"no whole checkpoint in '{folder}': {errors[0].message}", fix="start a new run with segwright train")
+    found = "; ".join(error.message for error in errors)
+    raise WeightsError(f"no whole checkpoint in '{folder}': {found}", fix="start a new run with segwright train")
 
 
 def _tensors(state: TrainState) -> dict[str, Tensor]:
@@ -126,6 +134,11 @@ def _tensors(state: TrainState) -> dict[str, Tensor]:
         tensors |= {f"average/{name}": tensor for name, tensor in state.average.model.state_dict().items()}
     for index, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}.{name}": v for name, v in values.items() if isinstance(v, Tensor)}
+    if state.unlogged:
+        names = state.unlogged[0]
+        tensors |= {
+            f"unlogged/{name}": torch.stack([losses[name].cpu() for losses in state.unlogged]) for name in names
+        }
     tensors["random/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random/cuda"] = torch.cuda.get_rng_state()

@@ -1,13 +1,17 @@
 """Device, precision and processes, through Accelerate."""
 
 import logging
+import os
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from segwright.config import TrainSettings
 from segwright.errors import ConfigError
+from segwright.inference.torch_network import choose_device
 from segwright.metrics import ConfusionMatrix
 from segwright.types import SegmentationOutput
 
@@ -47,14 +51,55 @@ def pick_precision(precision: str, device: str) -> str:
 
 
 def build_accelerator(settings: TrainSettings) -> Accelerator:
-    """Accelerate for a device and precision that are already picked."""
+    """Accelerate for a device and precision that are already picked.
+
+    Raises:
+        ConfigError: this machine lacks the device, as when a run is resumed elsewhere.
+    """
+    device = choose_device(settings.device)
+    if device.index is not None and process_count() == 1:
+        torch.cuda.set_device(device)  # Accelerate takes the current one
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    AcceleratorState._reset_state(reset_partial_state=True)  # else a second run could not have another precision
     return Accelerator(
         cpu=settings.device == "cpu",
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
         gradient_accumulation_steps=settings.accumulate,
     )
+
+
+def process_count() -> int:
+    """Training processes, as the launcher (``accelerate launch``, ``torchrun``) tells each of them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that writes and reports; known before Accelerate is built."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def same_everywhere(text: str, accelerator: Accelerator) -> str:
+    """The main process's text, in every process."""
+    texts = [text]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(texts)
+    return texts[0]
+
+
+def mean_over_processes(values: tuple[float, float], accelerator: Accelerator) -> tuple[float, float]:
+    """The mean of what each process measured, the same number in all."""
+    if accelerator.num_processes == 1:
+        return values
+    first, second = accelerator.reduce(torch.tensor(values, device=accelerator.device), "mean").tolist()
+    return first, second
+
+
+def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
+    """Whether the flag is set in at least one process; a reduction of one number where there are several."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(int(flag), device=accelerator.device), "sum") > 0)
 
 
 def sum_over_processes(matrix: ConfusionMatrix, accelerator: Accelerator) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Mapping
 from datetime import date
@@ -14,7 +15,7 @@ import torch
 import yaml
 
 from segwright.config import Config
-from segwright.errors import ConfigError, did_you_mean
+from segwright.errors import ConfigError, RunError, did_you_mean
 from segwright.runtime.files import replacing
 
 _PACKAGES = ("segwright", "torch", "numpy", "pillow", "accelerate", "safetensors", "pydantic")
@@ -38,17 +39,27 @@ class RunFolder:
         self.model = path / "model.safetensors"
         self.report = path / "report.html"
 
+    def refuse_if_used(self) -> None:
+        """Look whether a new run may be written here; writes nothing.
+
+        Raises:
+            ConfigError: the folder exists and holds something, or it is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run folder '{self.path}' is a file", fix="give another --out")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise ConfigError(
+                f"run folder '{self.path}' exists and is not empty",
+                fix=f"give another --out, or go on with it: segwright train --resume {shlex.quote(str(self.path))}",
+            )
+
     def create(self) -> None:
         """Make the folder.
 
         Raises:
             ConfigError: it exists and holds something, or cannot be made.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise ConfigError(
-                f"run folder '{self.path}' exists and is not empty",
-                fix=f"give another --out, or go on with it: segwright train --resume {self.path}",
-            )
+        self.refuse_if_used()
         try:
             self.samples.mkdir(parents=True, exist_ok=True)
             self.checkpoints.mkdir(exist_ok=True)
@@ -58,7 +69,7 @@ class RunFolder:
     def write_config(self, config: Config, reasons: Mapping[str, str]) -> None:
         """All settings, defaults included, with the reason behind each that was chosen automatically."""
         tree = config.model_dump(mode="json")
-        lines = [f"# segwright train --recipe {self.config.name} makes this run again"]
+        lines = [f"# segwright train {shlex.quote(config.data.path)} --recipe {self.config.name} makes this run again"]
         for group, settings in tree.items():
             lines.append(f"{group}:")
             for key, value in settings.items():
@@ -83,9 +94,19 @@ class RunFolder:
         write_text(self.environment, json.dumps(facts, indent=2) + "\n")
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl, on the disk when this returns."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """One line of metrics.jsonl, on the disk when this returns.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            fix = f"free space, then go on with: segwright train --resume {shlex.quote(str(self.path))}"
+            raise RunError(f"could not write {self.metrics}: {error.strerror or error}", fix=fix) from error
 
     def records(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl; a line that a crash cut short is left out."""
@@ -115,7 +136,8 @@ def open_run(path: str | Path) -> RunFolder:
     if not folder.config.is_file():
         siblings = [entry.name for entry in folder.path.parent.iterdir()] if folder.path.parent.is_dir() else []
         near = "" if folder.path.is_dir() else did_you_mean(folder.path.name, siblings)
-        raise ConfigError(f"'{path}' is no run folder (it has no config.yaml){near}", fix="give the --out of a former run")
+        message = f"'{path}' is no run folder (it has no config.yaml){near}"
+        raise ConfigError(message, fix="give the --out of a former run")
     return folder
 
 
@@ -147,5 +169,7 @@ def _version(package: str) -> str | None:
 
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0] if names else platform.processor()
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

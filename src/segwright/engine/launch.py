@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segwright.config import Config, make_config, read_config, with_settings
+from segwright.engine.build import check_loss
 from segwright.engine.reporter import Reporter
 from segwright.engine.train import Run, run
 from segwright.errors import ConfigError, did_you_mean
@@ -72,7 +73,7 @@ def make_run_config(
     A length given in words replaces the recipe's, whatever its unit.
 
     Raises:
-        ConfigError: unknown words, keys, models or options, or values of the wrong kind.
+        ConfigError: unknown words, keys, models, losses or options, or values of the wrong kind.
     """
     config = read_config(Path(recipe)) if recipe else make_config({})
     leaves: dict[str, Any] = {"data.path": str(Path(data).expanduser().resolve())}
@@ -80,9 +81,11 @@ def make_run_config(
         leaves["model.name"] = model
     for word, value in (words or {}).items():
         if word not in WORDS:
-            raise ConfigError(f"train has no setting '{word}'{did_you_mean(word, WORDS)}", fix=f"known: {', '.join(WORDS)}")
+            near, known = did_you_mean(word, WORDS), ", ".join(WORDS)
+            raise ConfigError(f"train has no setting '{word}'{near}", fix=f"known: {known}")
         if value is not None:
-            leaves[WORDS[word]] = None if (word, value) == ("weights", "none") else value
+            text_or_value = str(value) if isinstance(value, Path) else value
+            leaves[WORDS[word]] = None if (word, value) == ("weights", "none") else text_or_value
     leaves |= settings or {}
     lengths = [key for key in _LENGTHS if leaves.get(key) is not None]
     if len(lengths) > 1:
@@ -92,6 +95,7 @@ def make_run_config(
         leaves = dict.fromkeys(_LENGTHS) | leaves
     config = with_settings(config, leaves, source="the settings")
     check_options(config.model.name, config.model.options)
+    check_loss(config.loss)
     return config
 
 
@@ -104,5 +108,6 @@ def crop_words(crop_size: Sequence[int] | None) -> tuple[int, int] | None:
     if not crop_size:
         return None
     if len(crop_size) != 2:
-        raise ConfigError(f"--crop-size takes height and width, got {len(crop_size)} numbers", fix="--crop-size 352 480")
+        message = f"--crop-size takes height and width, got {len(crop_size)} numbers"
+        raise ConfigError(message, fix="--crop-size 352 480")
     return crop_size[0], crop_size[1]

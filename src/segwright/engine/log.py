@@ -1,9 +1,9 @@
 """What a run writes down while it goes on: metrics.jsonl, TensorBoard events, and pictures."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from accelerate import Accelerator
@@ -18,6 +18,7 @@ from segwright.engine.optim import learning_rate
 from segwright.engine.reporter import Reporter
 from segwright.inference import Predictor
 from segwright.metrics import Scores
+from segwright.runtime.files import replacing
 from segwright.runtime.images import read_image
 from segwright.runtime.masks import colourise, mask_dtype, overlay
 
@@ -39,29 +40,31 @@ class RunLog:
         self, folder: RunFolder, training: Training, accelerator: Accelerator, reporter: Reporter, first_step: int
     ) -> None:
         self.folder, self.training, self.accelerator, self.reporter = folder, training, accelerator, reporter
-        self._writer = SummaryWriter(str(folder.events), purge_step=first_step + 1) if accelerator.is_main_process else None
-        self._sums: defaultdict[str, float] = defaultdict(float)
-        self._losses: list[dict[str, Tensor]] = []
-        self._images, self._since = 0, time.perf_counter()
+        self._writer: SummaryWriter | None = None
+        if accelerator.is_main_process:
+            self._writer = SummaryWriter(str(folder.events), purge_step=first_step + 1)
+        self._images, self._seconds, self._since = 0, 0.0, time.perf_counter()
 
     def step(self, losses: dict[str, Tensor], images: int, *, is_due: bool) -> None:
         """Note the losses of a step; write their mean when a line is due."""
         state, train = self.training.state, self.training.settings
-        self._losses.append(losses)
+        state.unlogged.append(losses)
+        now = time.perf_counter()
         self._images += images * self.accelerator.num_processes
+        self._seconds, self._since = self._seconds + now - self._since, now
         if not is_due:
             self.reporter.stepped(state.step, {})
             return
         record: dict[str, float] = {"step": state.step, "lr": learning_rate(state.step - 1, train.iters or 1, train)}
         for name in losses:
-            values = [float(step[name]) for step in self._losses]
+            values = [float(step[name]) for step in state.unlogged]
             finite = [value for value in values if np.isfinite(value)]
             if finite:
                 record[name] = sum(finite) / len(finite)
-        record["images_per_second"] = self._images / (time.perf_counter() - self._since)
+        record["images_per_second"] = self._images / self._seconds
         record["skipped"] = state.skipped
-        self._losses.clear()
-        self._images, self._since = 0, time.perf_counter()
+        state.unlogged.clear()
+        self._images, self._seconds = 0, 0.0
         if self._writer:
             self.folder.append(record)
             for name, value in record.items():
@@ -73,7 +76,7 @@ class RunLog:
         step = self.training.state.step
         self.folder.append({"step": step, "miou": scores.miou, "best": is_best, "scores": asdict(scores)})
         picture = prediction_sheet(predictor, self.training)
-        Image.fromarray(picture).save(self.folder.samples / f"val_{step:06d}.jpg", quality=88)
+        save_picture(picture, self.folder.samples / f"val_{step:06d}.jpg")
         if self._writer:
             self._writer.add_scalar("val/miou", scores.miou, step)
             for name, value in scores.iou_per_class.items():
@@ -110,11 +113,21 @@ def prediction_sheet(predictor: Predictor, training: Training) -> NDArray[np.uin
     return np.concatenate(rows, axis=0)
 
 
+def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write a JPEG.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    with replacing(path, durable=False) as temporary, temporary.open("wb") as file:
+        Image.fromarray(picture).save(file, format="JPEG", quality=88)
+
+
 def sample_pictures(folder: RunFolder, training: Training) -> Callable[[Tensor, Tensor], None]:
     """A function that saves the first batch's pictures."""
 
     def save(images: Tensor, masks: Tensor) -> None:
         sheet = batch_sheet(images, masks, list(training.model.info.palette))
-        Image.fromarray(sheet).save(folder.samples / "batch_000000.jpg", quality=88)
+        save_picture(sheet, folder.samples / "batch_000000.jpg")
 
     return save

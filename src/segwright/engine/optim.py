@@ -52,10 +52,11 @@ def learning_rate(step: int, iters: int, settings: TrainSettings) -> float:
     """
     poly = (1 - min(step, iters) / iters) ** settings.power
     warmup = min(1.0, (step + 1) / (settings.warmup_iters + 1))
-    return settings.lr * poly * warmup
+    return float(settings.lr * poly * warmup)
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give every group the same rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 
@@ -87,6 +88,33 @@ class WeightAverage:
             else:
                 average.copy_(value)
         torch._foreach_lerp_(averages, values, weight)
+
+
+class RunningStatistics:
+    """A network's running statistics as they were before a step, to undo what a batch with NaN has done to them.
+
+    A step can be left out by not calling the optimizer; the running statistics have moved by then, and one NaN would
+    stay in them, and in their average, for ever.
+
+    Args:
+        model: the network.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._own = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self._kept = [buffer.clone() for buffer in self._own]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Remember them as they are now."""
+        if self._own:
+            torch._foreach_copy_(self._kept, self._own)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put back what was remembered last."""
+        if self._own:
+            torch._foreach_copy_(self._own, self._kept)
 
 
 def _tensors(model: nn.Module) -> Iterator[torch.Tensor]:

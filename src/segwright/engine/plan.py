@@ -31,8 +31,14 @@ class Plan:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def choose(self, key: str, value: Any, reason: str) -> None:
+        """Set a leaf."""
         self.config = with_settings(self.config, {key: value})
         self.reasons[key] = reason
+
+    def choose_iters(self, iters: int, reason: str) -> None:
+        """Set the length in steps; it replaces epochs and minutes, so that the settings say one length."""
+        self.config = with_settings(self.config, {"train.epochs": None, "train.minutes": None})
+        self.choose("train.iters", iters, reason)
 
 
 def make_plan(config: Config, data: SegmentationData, processes: int = 1) -> Plan:
@@ -66,7 +72,7 @@ def make_plan(config: Config, data: SegmentationData, processes: int = 1) -> Pla
         per_step = train.batch_size * train.accumulate * processes
         epochs = train.epochs or DEFAULT_EPOCHS
         reason = f"{epochs:g} epochs of {len(pairs)} pictures, {per_step} per step"
-        plan.choose("train.iters", max(1, round(epochs * len(pairs) / per_step)), reason)
+        plan.choose_iters(max(1, round(epochs * len(pairs) / per_step)), reason)
     if plan.config.train.iters is not None:
         plan_intervals(plan)
     return plan
@@ -78,7 +84,7 @@ def plan_length(plan: Plan, seconds_per_step: float, seconds_per_evaluation: flo
     evaluations = 10 if minutes >= 10 else 3
     seconds = max(0.5 * minutes * 60, minutes * 60 - (evaluations + 1) * seconds_per_evaluation)
     iters = max(1, int(seconds / seconds_per_step))
-    plan.choose("train.iters", iters, f"{minutes:g} minutes at {seconds_per_step:.3f} s a step, as measured at the start")
+    plan.choose_iters(iters, f"{minutes:g} minutes at {seconds_per_step:.3f} s a step, as measured at the start")
     if plan.config.train.eval_every is None:
         plan.choose("train.eval_every", max(1, -(-iters // evaluations)), f"{evaluations} validations in the run")
     plan_intervals(plan)
@@ -105,5 +111,9 @@ def crop_for(pairs: list[Pair]) -> tuple[tuple[int, int], str]:
         except OSError:
             continue  # the check names unreadable pictures
     height, width = (int(median(side)) for side in zip(*sizes, strict=True)) if sizes else _LARGEST_CROP
-    crop = tuple(min(largest, max(32, side // 32 * 32)) for side, largest in zip((height, width), _LARGEST_CROP, strict=True))
-    return (crop[0], crop[1]), f"pictures are {height}x{width} (height x width) in the median"
+    reason = f"pictures are {height}x{width} (height x width) in the median"
+    return (_crop_side(height, _LARGEST_CROP[0]), _crop_side(width, _LARGEST_CROP[1])), reason
+
+
+def _crop_side(side: int, largest: int) -> int:
+    return min(largest, max(32, side // 32 * 32))

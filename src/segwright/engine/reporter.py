@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from segwright.engine.distributed import is_main_process
 from segwright.metrics import Scores
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,11 @@ class Reporter(Protocol):
         """No more steps will come, whatever the reason."""
 
 
+def reporter_of_this_process(reporter: Reporter | None) -> Reporter:
+    """The given one or the log; a silent one in all processes but the main one."""
+    return (reporter or LogReporter()) if is_main_process() else SilentReporter()
+
+
 class LogReporter:
     """Reports to the ``segwright`` logger; the default of the Python interface."""
 
@@ -52,3 +58,25 @@ class LogReporter:
 
     def finished(self) -> None:
         logger.debug("finished")
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def say(self, topic: str, text: str) -> None:
+        pass
+
+    def started(self, first_step: int, iters: int) -> None:
+        pass
+
+    def stepped(self, step: int, record: Mapping[str, Any]) -> None:
+        pass
+
+    def evaluated(self, step: int, scores: Scores, is_best: bool) -> None:
+        pass
+
+    def progressed(self, what: str, done: int, total: int) -> None:
+        pass
+
+    def finished(self) -> None:
+        pass

@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import shlex
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,13 +19,21 @@ from segwright.config import Config, read_config, with_settings
 from segwright.data import DataReport, SegmentationData, check_data, load_data
 from segwright.engine import checkpoint
 from segwright.engine.build import Training, build_loader, build_training
-from segwright.engine.distributed import build_accelerator, sum_over_processes
+from segwright.engine.distributed import (
+    build_accelerator,
+    in_any_process,
+    is_main_process,
+    mean_over_processes,
+    process_count,
+    same_everywhere,
+    sum_over_processes,
+)
 from segwright.engine.folder import RunFolder, new_run_path, open_run
 from segwright.engine.log import RunLog, sample_pictures
 from segwright.engine.optim import learning_rate, set_learning_rate
 from segwright.engine.plan import Plan, make_plan, plan_length
 from segwright.engine.report import write_report
-from segwright.engine.reporter import LogReporter, Reporter
+from segwright.engine.reporter import Reporter, reporter_of_this_process
 from segwright.engine.signals import StopRequest
 from segwright.errors import Interrupted, RunError
 from segwright.evaluation import compute_scores, confusion_matrix
@@ -69,18 +78,22 @@ def run(config: Config, out: str | Path | None = None, *, reporter: Reporter | N
     Raises:
         SegmentationError: of the kind of what is wrong; :class:`Interrupted` after Ctrl-C, with everything saved.
     """
-    reporter = reporter or LogReporter()
+    reporter = reporter_of_this_process(reporter)
     data = load_data(config.data.path)
     for sentence in data.understood:
         reporter.say("data", sentence)
-    folder = RunFolder(Path(out) if out else new_run_path(data.name, config.model.name))
+    path = Path(out) if out else new_run_path(data.name, config.model.name)
+    if is_main_process():
+        RunFolder(path).refuse_if_used()
     report = checked(data, config, reporter)
-    plan = make_plan(config, data)
+    plan = make_plan(config, data, process_count())
     accelerator = build_accelerator(plan.config.train)
+    folder = RunFolder(Path(same_everywhere(str(path), accelerator)))
     training = build_training(plan.config, data, report, accelerator)
     if plan.config.train.iters is None:
         plan_length(plan, *measure(plan.config, training, accelerator))
-        training = build_training(plan.config, data, report, accelerator)  # afresh: the measurement moved the weights
+        accelerator = build_accelerator(plan.config.train)  # afresh: the measurement moved the weights,
+        training = build_training(plan.config, data, report, accelerator)  # and counted batches to accumulate
     tell_plan(plan, data, reporter)
     if accelerator.is_main_process:
         folder.create()
@@ -100,37 +113,41 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
         ConfigError: no run folder.
         WeightsError: no whole checkpoint in it.
     """
-    reporter = reporter or LogReporter()
+    reporter = reporter_of_this_process(reporter)
     folder = open_run(path)
     config = read_config(folder.config)
     data = load_data(config.data.path)
-    report = check_data(data, splits=[config.data.train_split]) if config.loss.class_weights != "none" else None
+    report = None
+    if config.loss.class_weights != "none":
+        counting = partial(reporter.progressed, "counting the classes' pixels")
+        report = check_data(data, splits=[config.data.train_split], progress=counting)
     accelerator = build_accelerator(config.train)
-    training = build_training(config, data, report, accelerator)
-    if checkpoint.has_checkpoint(folder.checkpoints):
+    is_resumed = checkpoint.has_checkpoint(folder.checkpoints)
+    training = build_training(config, data, report, accelerator, is_resumed=is_resumed)
+    if is_resumed:
         checkpoint.load(training.state, folder.checkpoints)
-    folder.forget_after(training.state.step)
     if training.state.step == config.train.iters and folder.report.exists():
         reporter.say("done", f"'{folder.path}' is already finished ({config.train.iters} steps); nothing was touched")
         return finished_run(folder)
+    if accelerator.is_main_process:
+        folder.forget_after(training.state.step)
     return iterate(config, folder, training, accelerator, reporter)
 
 
-def iterate(
-    config: Config, folder: RunFolder, training: Training, accelerator: Accelerator, reporter: Reporter
-) -> Run:
+def iterate(config: Config, folder: RunFolder, training: Training, accelerator: Accelerator, reporter: Reporter) -> Run:
     """The loop, from the state's step to the last."""
     state, train, iters = training.state, config.train, config.train.iters
     assert iters and train.log_every and train.eval_every and train.save_every, "make_plan fills these in"
     log = RunLog(folder, training, accelerator, reporter, state.step)
     save_batch = sample_pictures(folder, training)
+    training.statistics.keep()
     reporter.started(state.step, iters)
     skipped = 0
     try:
         with StopRequest() as stop:
             loader = build_loader(training, config, accelerator, first_step=state.step, last_step=iters)
             for images, masks, names in loader:
-                if state.step == 0:
+                if state.step == 0 and accelerator.is_main_process:
                     save_batch(images, masks)
                 losses = train_step(training, config, images, masks, accelerator)
                 if not accelerator.sync_gradients:
@@ -140,9 +157,10 @@ def iterate(
                 log.step(losses, images.shape[0] * train.accumulate, is_due=state.step % train.log_every == 0)
                 if state.step % train.eval_every == 0 or state.step == iters:
                     validate(training, folder, accelerator, reporter, log, config)
-                if state.step % train.save_every == 0 or state.step in (iters, 1) or stop.requested:
+                is_stopped = in_any_process(stop.requested, accelerator) and state.step < iters
+                if state.step % train.save_every == 0 or state.step in (iters, 1) or is_stopped:
                     save(training, folder, accelerator, config)
-                if stop.requested:
+                if is_stopped:
                     raise interrupted(folder, state.step, iters)
     finally:
         reporter.finished()
@@ -168,12 +186,16 @@ def train_step(
         if accelerator.sync_gradients:
             limit = train.clip_grad_norm or math.inf
             norm = accelerator.clip_grad_norm_(training.network.parameters(), limit)
-            if norm is not None and not torch.isfinite(norm):
-                losses["loss"] = losses["loss"] * math.nan
-            else:
+            is_finite = norm is None or bool(torch.isfinite(norm))
+            if is_finite or state.scaler:  # a scaler leaves the step out by itself, and tries a smaller scale
                 state.optimizer.step()
+            if is_finite:
+                training.statistics.keep()
                 if state.average:
                     state.average.update(training.model, state.step)
+            else:
+                training.statistics.restore()
+                losses["loss"] = losses["loss"] * math.nan
             state.optimizer.zero_grad(set_to_none=True)
     return {name: loss.detach() for name, loss in losses.items()}
 
@@ -209,7 +231,8 @@ def validate(
     )
     sum_over_processes(matrix, accelerator)
     scores = compute_scores(matrix, model.info.classes)
-    scores = replace(scores, protocol={"split": config.data.val_split, "resolution": "the labels' own", "scales": [1.0]})
+    protocol = {"split": config.data.val_split, "resolution": "the labels' own", "scales": [1.0]}
+    scores = replace(scores, protocol=protocol)
     is_best = scores.miou > state.best
     if is_best:
         state.best, state.best_step = scores.miou, state.step
@@ -241,7 +264,7 @@ def interrupted(folder: RunFolder, step: int, iters: int) -> Interrupted:
     """The error that ends a run on request."""
     return Interrupted(
         f"stopped at step {step} of {iters}; everything is saved in '{folder.path}'",
-        fix=f"go on with: segwright train --resume {folder.path}",
+        fix=f"go on with: segwright train --resume {shlex.quote(str(folder.path))}",
     )
 
 
@@ -274,7 +297,8 @@ def checked(data: SegmentationData, config: Config, reporter: Reporter) -> DataR
 
 def measure(config: Config, training: Training, accelerator: Accelerator) -> tuple[float, float]:
     """Seconds of a training step and of a validation, from a few of them; changes the weights."""
-    steps = with_settings(config, {"train.iters": _MEASURED_STEPS, "train.accumulate": 1})
+    few_steps = {"train.iters": _MEASURED_STEPS, "train.epochs": None, "train.minutes": None, "train.accumulate": 1}
+    steps = with_settings(config, few_steps)
     times = [time.perf_counter()]
     for images, masks, _ in build_loader(training, steps, accelerator, first_step=0, last_step=_MEASURED_STEPS):
         float(train_step(training, steps, images, masks, accelerator)["loss"])  # waits for the device
@@ -283,15 +307,19 @@ def measure(config: Config, training: Training, accelerator: Accelerator) -> tup
     few = training.val_pairs[:2]
     start = time.perf_counter()
     confusion_matrix(Predictor(evaluated_model(training), device=str(accelerator.device)), few, training.reader)
-    return per_step, (time.perf_counter() - start) / max(1, len(few)) * len(training.val_pairs)
+    own_share = len(training.val_pairs) / accelerator.num_processes
+    per_validation = (time.perf_counter() - start) / len(few) * own_share
+    return mean_over_processes((per_step, per_validation), accelerator)
 
 
 def tell_plan(plan: Plan, data: SegmentationData, reporter: Reporter) -> None:
     """Say what will be done, and why where it was chosen automatically."""
     config = plan.config
     pairs = {split: len(data.pairs(split)) for split in (config.data.train_split, config.data.val_split)}
-    reporter.say("data", ", ".join(f"{count} {split}" for split, count in pairs.items()) + f", {len(data.classes)} classes")
-    reporter.say("model", config.model.name + (f" from {config.model.weights}" if config.model.weights else ", fresh weights"))
+    counts = ", ".join(f"{count} {split}" for split, count in pairs.items())
+    reporter.say("data", f"{counts}, {len(data.classes)} classes")
+    weights = f" from {config.model.weights}" if config.model.weights else ", fresh weights"
+    reporter.say("model", config.model.name + weights)
     for key, reason in plan.reasons.items():
         group, _, leaf = key.partition(".")
         reporter.say(leaf.replace("_", " "), f"{getattr(getattr(config, group), leaf)} (auto: {reason})")

@@ -47,7 +47,7 @@ def read_image(path: str | Path) -> UInt8Array:
         raise DataError(f"{name} is empty", fix="copy it again")
     with _reading(name), Image.open(path) as picture:
         _refuse_bomb(picture, name)
-        _refuse_greater_depth(picture, name)
+        refuse_greater_depth(picture, name)
         _warn_of_frames(picture, name)
         ImageOps.exif_transpose(picture, in_place=True)
         return _decode(picture)
@@ -70,7 +70,7 @@ def as_image(source: Source) -> UInt8Array:
         if 0 in source.size:
             raise ShapeError(f"the picture has size {source.size}", fix="give a picture with at least one pixel")
         with _reading("the picture"):
-            _refuse_greater_depth(source, "the picture")
+            refuse_greater_depth(source, "the picture")
             return _decode(ImageOps.exif_transpose(source))
     if not isinstance(source, np.ndarray):
         raise DataError(
@@ -156,7 +156,16 @@ def _decode(picture: Image.Image) -> UInt8Array:
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def _refuse_greater_depth(picture: Image.Image, name: str) -> None:
+def refuse_greater_depth(picture: Image.Image, name: str) -> None:
+    """Refuse a picture of more than 8 bits per channel, which Pillow would truncate in silence.
+
+    Args:
+        picture: an opened, not yet decoded picture.
+        name: for the message.
+
+    Raises:
+        DataError: it has more.
+    """
     storage = str(getattr(picture, "tile", ""))  # what Pillow will decode, and from which raw mode
     if picture.mode in _GREATER_DEPTHS or any(mode in storage for mode in _SIXTEEN_BIT_STORAGE):
         raise DataError(

@@ -1,7 +1,12 @@
-"""Published networks and weights: the catalog, the key maps that make them ours, and ``load_model``."""
+"""Published networks and weights: the catalog, the key maps that make them ours, and ``load_model``.
+
+``zoo.load`` is ``segwright.load_model``.
+"""
 
 from segwright.zoo.catalog import Entry, catalog, create
 from segwright.zoo.convert import convert
-from segwright.zoo.load import load_model
+from segwright.zoo.loading import load_model
 
-__all__ = ["Entry", "catalog", "convert", "create", "load_model"]
+load = load_model
+
+__all__ = ["Entry", "catalog", "convert", "create", "load", "load_model"]

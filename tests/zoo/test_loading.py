@@ -30,6 +30,10 @@ def test_file_and_run_folder_give_the_same_network_in_evaluation_mode(run_folder
         assert torch.equal(model(picture).logits, expected(picture).logits)
 
 
+def test_both_names_load() -> None:
+    assert zoo.load is zoo.load_model
+
+
 @pytest.mark.parametrize("id", ["mmseg/fast_scnn", Path("tramac/fast_scnn")])
 def test_architecture_without_published_weights_says_how_to_build_it(id: str | Path) -> None:
     with pytest.raises(WeightsError, match="without published weights") as error:

@@ -1,0 +1,83 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segwright.data.synthetic import CLASSES
+
+from .conftest import Command
+
+
+@pytest.fixture
+def copy(scenes: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(scenes, tmp_path / "copy"))
+
+
+def test_make_draws_what_was_asked_for(segwright: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "scenes"
+    result = segwright("data", "make", folder, "--train", 1, "--val", 1, "--test", 0, "--size", "48x64", "--seed", 3)
+    assert (result.code, result.out) == (0, f"{folder}\n")
+    with Image.open(folder / "images" / "train" / "scene_0000.jpg") as picture:
+        assert picture.size == (64, 48)
+    assert not (folder / "images" / "test").exists()
+    assert result.err == f"next: segwright data check {folder}\n"
+
+
+@pytest.mark.parametrize("size", ["48", "48x", "-4x8", "48*64"])
+def test_make_refuses_a_size_that_is_none(segwright: Command, tmp_path: Path, size: str) -> None:
+    result = segwright("data", "make", tmp_path / "x", "--size", size)
+    assert result.code == 2
+    assert f"'{size}'" in result.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_make_leaves_a_full_folder_alone(segwright: Command, scenes: Path) -> None:
+    result = segwright("data", "make", scenes)
+    assert result.code == 3
+    assert "holds something already" in result.err
+
+
+def test_good_data_passes(segwright: Command, scenes: Path) -> None:
+    result = segwright("data", "check", scenes)
+    assert result.code == 0
+    assert "4 train, 2 val, 3 test" in result.out
+    assert "next: segwright train" in result.err
+    report = json.loads(segwright("data", "check", scenes, "--json").out)
+    assert report["ok"] is True
+    assert report["images"] == {"train": 4, "val": 2, "test": 3}
+    assert list(report["classes"]["train"]) == list(CLASSES)
+
+
+def test_bad_mask_exits_3_and_is_named(segwright: Command, copy: Path) -> None:
+    mask = copy / "masks" / "val" / "scene_0000.png"
+    Image.fromarray(np.full((64, 96), 77, np.uint8)).save(mask)
+    result = segwright("data", "check", copy)
+    assert result.code == 3
+    assert "error: [unknown-value]" in result.err
+    assert "77" in result.err
+    assert "next:" not in result.err
+    report = segwright("data", "check", copy, "--json")
+    assert report.code == 3
+    problem = next(found for found in json.loads(report.out)["problems"] if found["code"] == "unknown-value")
+    assert Path(problem["file"]).name == mask.name
+    assert {"code", "file", "message", "fix"} <= problem.keys()
+
+
+def test_missing_folder_suggests_the_nearest(segwright: Command, copy: Path) -> None:
+    result = segwright("data", "check", copy.with_name("copi"))
+    assert (result.code, result.out) == (3, "")
+    assert "did you mean 'copy'?" in result.err
+
+
+def test_write_saves_what_was_understood(segwright: Command, copy: Path) -> None:
+    (copy / "data.yaml").unlink()
+    result = segwright("data", "check", copy, "--write")
+    assert result.code == 0
+    assert "understood " in result.err
+    assert "class 0" in (copy / "data.yaml").read_text()
+    again = segwright("data", "check", copy, "--write")
+    assert again.code == 2
+    assert "has a data.yaml already" in again.err
