@@ -36,7 +36,7 @@ setup: .venv/.installed
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one or run make PYTHON=/path/to/python3" >&2; exit 1; }
 	@{ $(VENV_WORKS); } || { rm -rf .venv && $(if $(filter uv,$(UV)),uv venv --quiet --seed --python "$(PYTHON)" .venv,"$(PYTHON)" -m venv .venv); }
 	@test "$(UV)" = uv || $(UV) --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	$(UV) pip install --python $(BIN)/python -r requirements.lock
+	$(UV) pip install --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(UV) pip install --python $(BIN)/python --no-deps -e .
 	@touch $@
 

@@ -113,3 +113,15 @@ def test_bad_input_is_told(
     assert (result.code, result.out) == (code, "")
     assert said in result.err
     assert result.err.splitlines()[-1].startswith("fix: ")
+
+
+def test_what_was_understood_of_a_folder_is_said(
+    segwright: Command, scenes: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(scenes, tmp_path / "other"))
+    (folder / "data.yaml").unlink()
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
+    result = segwright("evaluate", run_folder, folder, "--json")
+    assert result.code == 0
+    assert "understood " in result.err
+    assert json.loads(result.out)["images"] == 2

@@ -1,11 +1,9 @@
 """A resumed run equals an uninterrupted one, bit for bit on the CPU, wherever and however it was stopped."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +50,10 @@ def uninterrupted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     ("kind", "step"),
     [
         *(("sgd", step) for step in range(1, 6)),
-        *(pytest.param("bf16", step, marks=needs_bf16) for step in range(1, 6)),
-        *(("accumulate", step) for step in (1, 3, 5)),
-        *(("workers", step) for step in (2, 5)),
+        *(pytest.param("bf16", step, marks=needs_bf16) for step in (1, 3, 4)),
+        ("accumulate", 2),
+        ("accumulate", 5),
+        ("workers", 3),
     ],
 )
 def test_run_stopped_by_ctrl_c_and_resumed_equals_uninterrupted_run(
@@ -135,30 +134,34 @@ def test_resumed_run_does_not_need_the_weights_it_started_from(scenes: Path, tmp
     assert resume(tmp_path / "run").path == tmp_path / "run"
 
 
-CHILD = """
-import sys, time
+LIVES = """
+import os, random, signal, sys, time
 from pathlib import Path
 from segwright.engine import resume, run
 from tests.engine.runs import Listener, tiny_config
 data, out = map(Path, sys.argv[1:])
 listener = Listener(lambda step: time.sleep(0.05))
-resume(out, reporter=listener) if out.exists() else run(tiny_config(data, train__iters=40), out, reporter=listener)
+moments = random.Random(5)
+for life in range(3):
+    events = len(list((out / "events").glob("*")))
+    process = os.fork()
+    if process == 0:
+        if out.exists():
+            resume(out, reporter=listener)
+        else:
+            run(tiny_config(data, train__iters=24, train__eval_every=12), out, reporter=listener)
+        os._exit(1)
+    while len(list((out / "events").glob("*"))) == events:  # until its loop begins
+        time.sleep(0.01)
+    time.sleep(moments.uniform(0.1, 0.6))
+    os.kill(process, signal.SIGKILL)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL, "it ended before it was killed"
 """
 
 
 def test_run_killed_three_times_at_any_moment_equals_uninterrupted_run(scenes: Path, tmp_path: Path) -> None:
-    whole, killed = run(tiny_config(scenes, train__iters=40), tmp_path / "whole").path, tmp_path / "killed"
-    moments = random.Random(5)
-    for _ in range(3):
-        events = len(list((killed / "events").glob("*")))
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(scenes), str(killed)], cwd=ROOT)
-        while len(list((killed / "events").glob("*"))) == events:  # until its loop begins
-            assert child.poll() is None
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.1, 1.2))
-        child.kill()
-        assert child.wait() == -signal.SIGKILL, "it ended before it was killed"
-    assert last_state(killed)[1]["step"] < 40
+    killed = tmp_path / "killed"
+    subprocess.run([sys.executable, "-c", LIVES, str(scenes), str(killed)], cwd=ROOT, check=True, timeout=120)
+    assert not (killed / "report.html").exists()
     resume(killed)
-    assert_same_outcome(killed, whole)
-    assert not list(killed.rglob(".segwright-*.jsonl"))
+    assert_same_outcome(killed, run(tiny_config(scenes, train__iters=24, train__eval_every=12), tmp_path / "whole").path)

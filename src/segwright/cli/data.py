@@ -23,11 +23,9 @@ def check(
     write: Annotated[bool, typer.Option("--write", help="Write the data.yaml of a folder that has none.")] = False,
 ) -> None:
     """Read every picture and mask, and list what is wrong; exit code 3 when something must be mended."""
-    from segwright.data import check_data, load_data
+    from segwright.data import check_data
 
-    source = load_data(data)
-    for sentence in source.understood:
-        say("understood", sentence)
+    source = read_data(data)
     if write:
         write_data_yaml(source, Path(data))
     with progress("checking") as tell:
@@ -75,6 +73,16 @@ def parse_size(text: str) -> tuple[int, int]:
     if not match:
         raise ConfigError(f"--size takes HEIGHTxWIDTH, got '{text}'", fix="write for example --size 360x480")
     return int(match[1]), int(match[2])
+
+
+def read_data(path: str) -> "SegmentationData":
+    """Read a data set and say what was understood of a folder without a data.yaml."""
+    from segwright.data import load_data
+
+    data = load_data(path)
+    for sentence in data.understood:
+        say("understood", sentence)
+    return data
 
 
 def write_data_yaml(data: "SegmentationData", path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segwright.cli.console import percent, print_json, print_table, progress, say_next
+from segwright.cli.data import read_data
 from segwright.cli.options import DataArgument, Device, Flip, Json, ModelArgument, Precision, Scales, Window
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ def evaluate(
     """Score a model on a split of a data set."""
     from segwright.evaluation import evaluate
 
+    source = read_data(data)
     with progress("evaluating") as tell:
         scores = evaluate(
-            model, data, split=split, scales=scales or (1.0,), flip=flip, window=window, device=device,
+            model, source, split=split, scales=scales or (1.0,), flip=flip, window=window, device=device,
             precision=precision, progress=tell,
         )  # fmt: skip
     if as_json:

@@ -59,7 +59,9 @@ def predict(
             f"{failed} of {len(jobs)} pictures could not be predicted", fix="mend or remove the files above"
         )
     if format == Format.mask:
-        say_next("predict", model, *sources, "--out", out, "--format", "overlay")
+        say_next(
+            "predict", model, *(sources if len(sources) < 4 else ["PICTURES"]), "--out", out, "--format", "overlay"
+        )
     else:
         say_next("evaluate", model, "DATA")
 
