@@ -9,8 +9,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 HEAD = """# Settings
 
 A run's settings are one tree. A recipe is a YAML file of it (`segwright train DATA --recipe FILE`),
-`--set group.key=value` replaces a leaf, and the run folder's `config.yaml` shows what was used, with the reason where it
-was chosen automatically (`none` below: "choose for me"). Unknown keys are errors.
+`--set group.key=value` replaces a leaf, and the run folder's `config.yaml` shows what was used, with the reason where
+it was chosen automatically (`none` below: "choose for me"). Unknown keys are errors.
 
 This page is written by `python tools/make_docs.py`.
 """

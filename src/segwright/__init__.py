@@ -30,7 +30,17 @@ _PLACES = {
     "train": "segwright.engine",
 }
 
-__all__ = ["Predictor", "check_data", "create_model", "evaluate", "list_models", "load_model", "register_model", "train", "zoo"]
+__all__ = [
+    "Predictor",
+    "check_data",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load_model",
+    "register_model",
+    "train",
+    "zoo",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,14 +72,14 @@ def signal_at(step: int, number: int) -> Listener:
     return Listener(lambda done: os.kill(os.getpid(), number) if done == step else None)
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """Stands for whatever ends a process in the middle of a run."""
 
 
 def crash_at(step: int) -> Listener:
     def crash(done: int) -> None:
         if done == step:
-            raise Crash
+            raise CrashError
 
     return Listener(crash)
 

@@ -36,7 +36,7 @@ def test_folder_without_a_run_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "camvid").mkdir()
     with pytest.raises(ConfigError, match=r"camvit' is no run folder .*; did you mean 'camvid'"):
         open_run(tmp_path / "camvit")
-    with pytest.raises(ConfigError, match="no config.yaml"):
+    with pytest.raises(ConfigError, match=r"no config\.yaml"):
         open_run(tmp_path / "camvid")
 
 

@@ -32,7 +32,11 @@ def test_unknown_word_names_the_nearest() -> None:
 
 @pytest.mark.parametrize(
     ("words", "settings"),
-    [({"epochs": 3, "minutes": 2}, {}), ({"iters": 5}, {"train.epochs": 2}), ({}, {"train.iters": 5, "train.minutes": 2})],
+    [
+        ({"epochs": 3, "minutes": 2}, {}),
+        ({"iters": 5}, {"train.epochs": 2}),
+        ({}, {"train.iters": 5, "train.minutes": 2}),
+    ],
 )
 def test_two_lengths_are_refused(words: dict[str, int], settings: dict[str, int]) -> None:
     assert "both say how long to train" in refused(words=words, settings=settings).message
@@ -78,7 +82,9 @@ def test_unknown_loss_option_names_the_nearest() -> None:
     assert "no options" in refused(settings={"loss.options.threshold": 0.7}).fix
 
 
-@pytest.mark.parametrize(("option", "value"), [("threshold", 0), ("threshold", 1.5), ("min_kept", 0.5), ("min_kept", 0)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("threshold", 0), ("threshold", 1.5), ("min_kept", 0.5), ("min_kept", 0)]
+)
 def test_loss_option_out_of_range_is_refused(option: str, value: float) -> None:
     error = refused(settings={"loss.name": "ohem_cross_entropy", f"loss.options.{option}": value})
     assert error.message == f"loss.options.{option} is {value}"

@@ -13,7 +13,7 @@ from segwright.engine import resume, run
 from segwright.engine.distributed import cpu_computes_bf16
 from segwright.errors import Interrupted
 from tests.engine.runs import (
-    Crash,
+    CrashError,
     Listener,
     assert_same_outcome,
     crash_at,
@@ -70,7 +70,7 @@ def test_run_stopped_by_ctrl_c_and_resumed_equals_uninterrupted_run(
 def test_run_that_crashed_between_two_checkpoints_equals_uninterrupted_run(
     step: int, saved: int, scenes: Path, uninterrupted: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(tiny_config(scenes), tmp_path / "run", reporter=crash_at(step))
     listener = Listener()
     resume(tmp_path / "run", reporter=listener)
@@ -79,7 +79,7 @@ def test_run_that_crashed_between_two_checkpoints_equals_uninterrupted_run(
 
 
 def test_resumed_run_records_no_step_twice(scenes: Path, tmp_path: Path) -> None:
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         run(tiny_config(scenes, train__log_every=1), tmp_path / "run", reporter=crash_at(3))
     assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == [1, 2, 3]
     resume(tmp_path / "run")
@@ -164,4 +164,6 @@ def test_run_killed_three_times_at_any_moment_equals_uninterrupted_run(scenes: P
     subprocess.run([sys.executable, "-c", LIVES, str(scenes), str(killed)], cwd=ROOT, check=True, timeout=120)
     assert not (killed / "report.html").exists()
     resume(killed)
-    assert_same_outcome(killed, run(tiny_config(scenes, train__iters=24, train__eval_every=12), tmp_path / "whole").path)
+    assert_same_outcome(
+        killed, run(tiny_config(scenes, train__iters=24, train__eval_every=12), tmp_path / "whole").path
+    )

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from segwright.config import read_config
+from segwright.data import check_data, load_data
 from segwright.engine import resume, run
 from segwright.engine.build import Normalise, build_loss, build_network
 from segwright.engine.folder import RunFolder
 from segwright.errors import ConfigError, DataError, RunError
-from segwright.data import check_data, load_data
 from segwright.losses import class_weights
 from segwright.models import load_model_file
 from tests.engine.runs import Listener, assert_same_outcome, last_state, records, tiny_config, write_stripes

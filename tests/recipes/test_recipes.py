@@ -23,6 +23,6 @@ def test_recipe_loads_and_its_options_bind(recipe: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipe_says_how_to_run_it_and_what_it_gives(recipe: Path) -> None:
     head = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
-    assert any(f"segwright train" in line and f"recipes/{recipe.name}" in line for line in head)
+    assert any("segwright train" in line and f"recipes/{recipe.name}" in line for line in head)
     assert any("hardware" in line for line in head)
     assert any("score" in line for line in head)

@@ -19,8 +19,13 @@ _PICTURES = 6
 SETTINGS = {
     "data.crop_size": (256, 320),
     "train.batch_size": 8,
+    "loss.class_weights": "log",  # signs and people are small
     "loss.pixel_stride": 2,  # a quarter of the pixels teaches nearly as well, and steps are shorter
-    "loss.aux_pixel_stride": 2,
+    "loss.aux_pixel_stride": 4,
+    "train.optimizer": "adamw",  # learns faster than SGD in so few steps
+    "train.lr": 0.003,
+    "train.weight_decay": 0.01,
+    "train.no_decay": ("depthwise", "norm", "bias"),
 }
 
 

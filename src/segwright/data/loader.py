@@ -4,6 +4,7 @@ Sample number p of a run is the same whatever the number of workers, processes o
 ``p // pairs``, whose order is shuffled by (seed, epoch), and is augmented with random numbers of (seed, p).
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -120,5 +121,6 @@ def collate(samples: "Sequence[Sample] | DataError") -> tuple[Tensor, Tensor, li
 
 
 def _one_thread(worker: int) -> None:
-    """Workers share the cores with training: one thread each."""
+    """Workers share the cores with training: one thread each. A SIGTERM to all processes is the training process's."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

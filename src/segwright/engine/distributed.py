@@ -6,7 +6,7 @@ import os
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from segwright.config import TrainSettings
@@ -69,6 +69,11 @@ def build_accelerator(settings: TrainSettings) -> Accelerator:
     )
 
 
+def device_name(accelerator: Accelerator) -> str:
+    """As :func:`choose_device` knows it; with several processes Accelerate calls the CPU ``cpu:0``."""
+    return "cpu" if accelerator.device.type == "cpu" else str(accelerator.device)
+
+
 def process_count() -> int:
     """Training processes, as the launcher (``accelerate launch``, ``torchrun``) tells each of them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -100,6 +105,17 @@ def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(int(flag), device=accelerator.device), "sum") > 0)
+
+
+def share_statistics(model: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the main one's running statistics.
+
+    Without synchronised batch normalisation, as on the CPU, each process has those of its own batches, and a
+    validation that is shared out would be of several networks.
+    """
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            buffer.copy_(broadcast(buffer))
 
 
 def sum_over_processes(matrix: ConfusionMatrix, accelerator: Accelerator) -> None:

@@ -21,11 +21,13 @@ from segwright.engine import checkpoint
 from segwright.engine.build import Training, build_loader, build_training
 from segwright.engine.distributed import (
     build_accelerator,
+    device_name,
     in_any_process,
     is_main_process,
     mean_over_processes,
     process_count,
     same_everywhere,
+    share_statistics,
     sum_over_processes,
 )
 from segwright.engine.folder import RunFolder, new_run_path, open_run
@@ -98,7 +100,7 @@ def run(config: Config, out: str | Path | None = None, *, reporter: Reporter | N
     if accelerator.is_main_process:
         folder.create()
         folder.write_config(plan.config, plan.reasons)
-        folder.write_environment(str(accelerator.device), accelerator.mixed_precision)
+        folder.write_environment(device_name(accelerator), accelerator.mixed_precision)
     return iterate(plan.config, folder, training, accelerator, reporter)
 
 
@@ -224,7 +226,8 @@ def validate(
     """Score the averaged weights; the best so far become the run's model file."""
     state = training.state
     model = evaluated_model(training)
-    predictor = Predictor(model, device=str(accelerator.device))
+    share_statistics(model, accelerator)
+    predictor = Predictor(model, device=device_name(accelerator))
     own_pairs = training.val_pairs[accelerator.process_index :: accelerator.num_processes]
     matrix = confusion_matrix(
         predictor, own_pairs, training.reader, lambda done, total: reporter.progressed("validating", done, total)
@@ -233,7 +236,7 @@ def validate(
     scores = compute_scores(matrix, model.info.classes)
     protocol = {"split": config.data.val_split, "resolution": "the labels' own", "scales": [1.0]}
     scores = replace(scores, protocol=protocol)
-    is_best = scores.miou > state.best
+    is_best = scores.miou >= state.best  # of equals the one that has seen more
     if is_best:
         state.best, state.best_step = scores.miou, state.step
     if accelerator.is_main_process:
@@ -306,7 +309,7 @@ def measure(config: Config, training: Training, accelerator: Accelerator) -> tup
     per_step = median(later - earlier for earlier, later in pairwise(times)) * config.train.accumulate
     few = training.val_pairs[:2]
     start = time.perf_counter()
-    confusion_matrix(Predictor(evaluated_model(training), device=str(accelerator.device)), few, training.reader)
+    confusion_matrix(Predictor(evaluated_model(training), device=device_name(accelerator)), few, training.reader)
     own_share = len(training.val_pairs) / accelerator.num_processes
     per_validation = (time.perf_counter() - start) / len(few) * own_share
     return mean_over_processes((per_step, per_validation), accelerator)

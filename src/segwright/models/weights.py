@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors
@@ -92,7 +93,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         with path.open("rb") as file:
             start = file.read(4)
-        if start[:2] == b"\x80\x02" or start == b"PK\x03\x04":
+        if start[:1] == b"\x80" or start == b"PK\x03\x04":
             raise WeightsError(
                 f"'{path}' is a pickle (.pt/.pth), which could run code when it is read",
                 fix="give a .safetensors file; nothing of the pickle was read",
@@ -105,7 +106,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: str) -> str:
     """Start ``model`` from a trained network of the same system, perhaps of other classes.
 
-    Tensors are taken where key and shape agree; classifiers for another number of classes stay fresh.
+    Tensors are taken where key and shape agree; classifiers for another number of classes stay fresh. The preprocessing
+    comes along.
 
     Args:
         model: the network to start, changed in place.
@@ -126,6 +128,7 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
             fix="start from weights of the same model and options",
         )
     model.load_state_dict(taken, strict=False)
+    model.info = replace(model.info, preprocessing=source.info.preprocessing)
     fresh = sorted({key.rpartition(".")[0] for key in own if key not in taken})
     return f"{len(taken)} of {len(own)} tensors from '{name}'" + (f"; new: {', '.join(fresh)}" if fresh else "")
 
