@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segwright import zoo as zoo
-    from segwright.engine import train as train
     from segwright.data import check_data as check_data
+    from segwright.engine import train as train
     from segwright.evaluation import evaluate as evaluate
     from segwright.inference import Predictor as Predictor
     from segwright.models import create_model as create_model

@@ -17,8 +17,8 @@ class SegmentationLoss(nn.Module):
     Every prediction, at whatever stride, is interpolated bilinearly to the masks' height and width, in float32. With
     ``pixel_stride`` n only every n-th row and column counts: the logits are interpolated at exactly those pixels, and
     the first row and column are drawn anew for each call, so that every pixel comes to count. That estimates the full
-    loss at a fraction of its cost, which is more than the network's own for a small network on a CPU; without bias where
-    the stride divides both sides and no pixel is ignored, nearly so elsewhere.
+    loss at a fraction of its cost (more than the network's own, for a small network on a CPU): without bias where the
+    stride divides both sides and no pixel is ignored, nearly so elsewhere.
 
     Args:
         pixel_loss: ``f(logits, masks) -> scalar`` of one prediction at the masks' size.
