@@ -1,11 +1,11 @@
 """What each part of the CamVid recipe brings, judged on a sequence held out of the training split, never on test.
 
 The 101 frames of sequence 0006R0 serve as validation and the other 266 training frames as training data; each variant
-trains for the same number of steps with the same seed. Run: python benchmarks/camvid_ablation.py CAMVID --out runs/ablation
+trains for the same number of steps with the same seed.
+Run: python benchmarks/camvid_ablation.py CAMVID --out runs/ablation
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import yaml
@@ -34,7 +34,7 @@ def hold_out(camvid: Path, folder: Path) -> Path:
             link = folder / kind / split / path.name
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
-                os.symlink(path.resolve(), link)
+                link.symlink_to(path.resolve())
     splits = {split: {"images": f"images/{split}", "masks": f"masks/{split}"} for split in ("train", "val")}
     content = {**splits, "classes": dict(enumerate(data.classes)), "ignore": list(data.labels.ignore)}
     (folder / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -111,6 +111,15 @@ def test_resumed_training_is_timed_from_its_first_step(clock: list[float], capsy
     reporter.finished()
 
 
+def test_a_step_without_a_finite_loss_is_told(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = ConsoleReporter()
+    reporter.started(0, 10)
+    clock[0] = 10
+    reporter.stepped(5, {"lr": 0.1, "images_per_second": 12.0, "skipped": 1})
+    assert "no finite loss  12.0 images/s" in capsys.readouterr().err
+    reporter.finished()
+
+
 def test_tables_wider_than_80_columns_are_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["name", "number"], [["n" * 120, "1.00"], ["[red]plain", "2.00"]])
     out = capsys.readouterr().out

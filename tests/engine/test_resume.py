@@ -1,6 +1,7 @@
 """A resumed run equals an uninterrupted one, bit for bit on the CPU, wherever and however it was stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from segwright.engine import resume, run
 from segwright.engine.distributed import cpu_computes_bf16
-from segwright.errors import Interrupted
+from segwright.errors import Interrupted, WeightsError
 from tests.engine.runs import (
     CrashError,
     Listener,
@@ -167,3 +168,13 @@ def test_run_killed_three_times_at_any_moment_equals_uninterrupted_run(scenes: P
     assert_same_outcome(
         killed, run(tiny_config(scenes, train__iters=24, train__eval_every=12), tmp_path / "whole").path
     )
+
+
+def test_run_whose_checkpoints_are_gone_is_refused_and_its_model_kept(scenes: Path, tmp_path: Path) -> None:
+    run(tiny_config(scenes), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(WeightsError, match="checkpoints are gone") as refused:
+        resume(tmp_path / "run")
+    assert "--weights" in refused.value.fix
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before

@@ -77,13 +77,17 @@ def percent(share: float | None) -> str:
 
 
 class WarningsToStderr(logging.Handler):
-    """Shows warnings of the package's loggers as lines for people."""
+    """Shows warnings of the package's loggers as lines for people, each text once."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        say("warning:", record.getMessage(), colour=33)
+        text = record.getMessage()
+        if text not in self._said:
+            self._said.add(text)
+            say("warning:", text, colour=33)
 
 
 class Meter:
@@ -181,7 +185,8 @@ class ConsoleReporter:
 
     def stepped(self, step: int, record: Mapping[str, Any]) -> None:
         if record:
-            self._facts = f"loss {record['loss']:.3f}  {record['images_per_second']:.1f} images/s"
+            loss = f"loss {record['loss']:.3f}" if "loss" in record else "no finite loss"
+            self._facts = f"{loss}  {record['images_per_second']:.1f} images/s"
         self._meter.update("training", step, self._total, self._facts + self._miou)
 
     def evaluated(self, step: int, scores: "Scores", is_best: bool) -> None:

@@ -36,7 +36,8 @@ def check(
         print_report(report, source)
     if not report.ok:
         raise typer.Exit(3)
-    say_next("train", data, "--model", "fast_scnn")
+    if {"train", "val"} <= source.folders.keys():
+        say_next("train", data, "--model", "fast_scnn")
 
 
 @app.command()
@@ -49,6 +50,8 @@ def make(
     seed: Annotated[int, typer.Option(help="The same seed draws the same scenes.")] = 0,
 ) -> None:
     """Draw street scenes with their masks: a data set to try things on."""
+    if train == 0:
+        raise ConfigError("--train 0 leaves nothing to train on", fix="give --train 1 or above")
     counts = {"train": train, "val": val, "test": test}
     print(make_scenes(Path(out), {split: count for split, count in counts.items() if count}, parse_size(size), seed))
     say_next("data", "check", out)

@@ -51,5 +51,21 @@ def print_scores(scores: "Scores") -> None:
     print()
     for name, mean in means.items():
         print(f"{name:<16}{percent(mean):>6} %")
-    protocol = ", ".join(f"{key} {value}" for key, value in scores.protocol.items() if value not in (None, False))
-    print(f"\n{scores.images} images; {protocol}")
+    print(f"\n{how_measured(scores)}")
+
+
+def how_measured(scores: "Scores") -> str:
+    """The protocol of :func:`segwright.evaluation.evaluate` as a sentence."""
+    protocol = scores.protocol
+    images = f"{scores.images} image{'' if scores.images == 1 else 's'}"
+    if not protocol:
+        return images
+    scales = protocol["scales"]
+    how = [
+        f"scale{'' if len(scales) == 1 else 's'} {' '.join(f'{scale:g}' for scale in scales)}",
+        "averaged with the mirrored picture" if protocol["flip"] else "no flip",
+        *(["window {}x{} (height x width)".format(*protocol["window"])] if protocol["window"] else []),
+        protocol["precision"],
+    ]
+    place = f"{protocol['data']}/{protocol['split']} at {protocol['resolution']} resolution"
+    return f"{images} of {place}; {', '.join(how)}; absent classes are left out of the mean"

@@ -92,7 +92,7 @@ def run(words: list[str]) -> int:
     except Exception as error:
         if "--debug" in words:
             show_traceback(error)
-        known = explain(error)
+        known = explain(error, words)
         say_error(known.message, known.fix)
         return known.exit_code
     if code == _INTERRUPTED:
@@ -100,12 +100,12 @@ def run(words: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def explain(error: Exception) -> SegmentationError:
-    """Any error as one that says what to do."""
+def explain(error: Exception, words: Sequence[str]) -> SegmentationError:
+    """Any error of a command line as one that says what to do."""
     if isinstance(error, SegmentationError):
         return error
     if isinstance(error, _USAGE_ERROR):
-        return usage_error(error)
+        return usage_error(error, words)
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ImportError) and package in _EXTRAS:
         return MissingExtraError(
@@ -120,18 +120,28 @@ def explain(error: Exception) -> SegmentationError:
     )
 
 
-def usage_error(error: Exception) -> SegmentationError:
+def usage_error(error: Exception, words: Sequence[str]) -> SegmentationError:
     """A complaint of typer's about the command line in our words."""
     message = " ".join(getattr(error, "format_message")().split()).rstrip(".")  # noqa: B009  Exception has none
     message = message.replace(". Did you mean", "; did you mean")
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else "segwright"
+    path = context.command_path if context else command_path(words)
     commands = getattr(context.command, "commands", {}) if context else {}
     if message.startswith("No such command") and "did you mean" not in message:  # typer 0.15 suggests nothing
         message += did_you_mean(message.split("'")[1], commands)
     known = SegmentationError(message[:1].lower() + message[1:], fix=f"{path} --help lists what there is")
     known.exit_code = 2
     return known
+
+
+def command_path(words: Sequence[str]) -> str:
+    """The command that a command line names: typer does not say it of an option that lacks a value."""
+    path, command = ["segwright"], typer.main.get_command(app)
+    for word in words:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is not None:
+            path, command = [*path, word], inner
+    return " ".join(path)
 
 
 def hush() -> None:

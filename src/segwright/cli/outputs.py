@@ -28,23 +28,28 @@ def plan_jobs(
 
     Raises:
         DataError: a source that does not exist or holds no picture.
-        ConfigError: ``out`` is a file, an output would replace a source, or two pictures would share an output.
+        ConfigError: ``out`` is a file, outputs would land beside source pictures, or two pictures would share one.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out '{out}' is a file", fix="give a folder")
     jobs = []
     for source, place in _places(sources, out).items():
-        stem = out / place.with_suffix("")
+        mask, overlay, confidence = _outputs(out / place)
         jobs.append(
             Job(
                 source,
-                stem.with_name(f"{stem.name}.png") if with_mask else None,
-                stem.with_name(f"{stem.name}_overlay.jpg") if with_overlay else None,
-                stem.with_name(f"{stem.name}_confidence.png") if with_confidence else None,
+                mask if with_mask else None,
+                overlay if with_overlay else None,
+                confidence if with_confidence else None,
             )
         )
-    _check(jobs)
+    _check(jobs, out)
     return jobs
+
+
+def _outputs(place: Path) -> tuple[Path, Path, Path]:
+    """The files of a picture at a place below the output folder: mask, overlay and confidence."""
+    return tuple(place.with_name(f"{place.stem}{end}") for end in (".png", "_overlay.jpg", "_confidence.png"))
 
 
 def _places(sources: Sequence[str], out: Path) -> dict[Path, Path]:
@@ -81,10 +86,18 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
 
 
 def _without_former(root: Path, paths: list[Path], out: Path) -> list[Path]:
-    """Leaves out what an earlier call wrote into an output folder that lies inside the source."""
+    """Leaves out what an earlier call wrote into an output folder that lies inside the source.
+
+    Raises:
+        ConfigError: the output folder holds other pictures as well, so that it is a part of the source.
+        DataError: nothing is left.
+    """
     if out.resolve() == root.resolve() or not out.resolve().is_relative_to(root.resolve()):
         return paths
     kept = [path for path in paths if not path.resolve().is_relative_to(out.resolve())]
+    former = {output.resolve() for path in kept for output in _outputs(out / path.relative_to(root))}
+    if any(path.resolve() not in former for path in paths if path not in kept) and kept:
+        raise _out_among_sources(out)
     if len(kept) < len(paths):
         say("note:", f"{len(paths) - len(kept)} pictures in the output folder '{out}' are left out")
     if not kept:
@@ -92,15 +105,17 @@ def _without_former(root: Path, paths: list[Path], out: Path) -> list[Path]:
     return kept
 
 
-def _check(jobs: Sequence[Job]) -> None:
-    pictures = {job.source.resolve(): job.source for job in jobs}
+def _out_among_sources(out: Path) -> ConfigError:
+    return ConfigError(f"--out '{out}' is a folder of source pictures", fix="give another --out")
+
+
+def _check(jobs: Sequence[Job], out: Path) -> None:
+    folders = {job.source.resolve().parent for job in jobs}
     owners: dict[Path, Path] = {}
     for job in jobs:
         for output in job.outputs():
-            if output.resolve() in pictures:
-                raise ConfigError(
-                    f"'{output}' is a picture to predict and would be overwritten", fix="give another --out"
-                )
+            if output.resolve().parent in folders:
+                raise _out_among_sources(out)
             owner = owners.setdefault(output.resolve(), job.source)
             if owner != job.source:
                 raise ConfigError(

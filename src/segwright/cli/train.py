@@ -63,11 +63,6 @@ def start(
     from segwright.config import parse_words
 
     config = engine.make_run_config(data, model, recipe=recipe, settings=parse_words(sets), words=words)
-    if config.model.weights == "imagenet":
-        raise ConfigError(
-            f"model '{config.model.name}' has no ImageNet weights",
-            fix="leave --weights out to start fresh, or give a model file or a run folder",
-        )
     if dry_run:
         return print_plan(config)
     return finish(engine.run(config, out, reporter=ConsoleReporter()), data)

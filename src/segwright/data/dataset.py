@@ -1,6 +1,6 @@
 """A data set on disk: ``data.yaml``, or a folder whose layout we recognise, as pairs of pictures and masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -45,12 +45,14 @@ class SegmentationData:
         folders: of each split.
         labels: classes, palette, ignored values and map.
         understood: what was recognised without a data.yaml, one sentence each; empty with one.
+        source: the data.yaml, or the folder that was recognised; ``None`` where there is neither.
     """
 
     name: str
     folders: Mapping[str, Folders]
     labels: Labels
     understood: tuple[str, ...] = ()
+    source: Path | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -144,7 +146,7 @@ def find_pairs(folders: Folders) -> list[Pair]:
             more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
             raise DataError(
                 f"{len(lonely)} of {len(found)} files have no {what} of the same stem in '{where}': {listed}{more}",
-                fix=f"add each {what}, or remove the file",
+                fix=f"add each {what}, or remove the file{how_masks_end(images, masks)}",
             )
     return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
 
@@ -175,6 +177,26 @@ def find_files(folder: Path, suffixes: Sequence[str], stems: frozenset[str] | No
         else:
             found.by_stem[stem] = path
     return found
+
+
+def how_masks_end(images: Iterable[str], masks: Iterable[str]) -> str:
+    """What to add to the fix for missing masks where each mask is named after a picture, with one ending behind.
+
+    Args:
+        images: stems of the pictures.
+        masks: stems of the masks.
+
+    Returns:
+        Half a sentence that begins with ``;``, or an empty string.
+    """
+    pictures, named = set(images), sorted(masks)
+    if not named or not pictures.isdisjoint(named):
+        return ""
+    endings = (named[0].removeprefix(stem) for stem in pictures if named[0].startswith(stem))
+    ending = min(endings, key=len, default="")
+    if not ending or not all(stem.endswith(ending) for stem in named):
+        return ""
+    return f"; the masks' names end in '{ending}': rename them to the pictures' stems"
 
 
 def same_stem(first: Path, second: Path) -> DataError:
@@ -220,7 +242,7 @@ def read_data_yaml(path: Path) -> SegmentationData:
     folders = {split: _folders(content[split], root, split, path) for split in SPLITS if split in content}
     if not folders:
         raise DataError(f"'{path}' names no split", fix="add 'train: {images: images/train, masks: masks/train}'")
-    return SegmentationData(path.resolve().parent.name, folders, labels)
+    return SegmentationData(path.resolve().parent.name, folders, labels, source=path)
 
 
 def _folders(value: object, root: Path, split: str, path: Path) -> Folders:

@@ -18,7 +18,7 @@ from segwright.data.dataset import (
     no_picture,
     stated_palette,
 )
-from segwright.data.masks import Labels, ignore_index_of, read_raw_mask
+from segwright.data.masks import Labels, LossyMaskError, ignore_index_of, read_raw_mask
 from segwright.errors import DataError
 from segwright.info import Colour, generic_palette
 
@@ -36,7 +36,7 @@ def recognise(root: Path) -> SegmentationData:
     Files without a partner and damaged ones are for ``check_data`` or the first reader to name.
 
     Raises:
-        DataError: no layout fits, or masks from which the classes cannot be told.
+        DataError: no layout fits, a JPEG among the masks, or masks from which the classes cannot be told.
     """
     folders, sentence = _find_folders(root)
     classes, palette, source = _class_names(root, folders)
@@ -46,7 +46,7 @@ def recognise(root: Path) -> SegmentationData:
         ignore=(ignore_index_of(len(classes)),),
         palette_is_stated=bool(palette),
     )
-    return SegmentationData(root.resolve().name, folders, labels, (sentence, source))
+    return SegmentationData(root.resolve().name, folders, labels, (sentence, source), root)
 
 
 def _find_folders(root: Path) -> tuple[dict[str, Folders], str]:
@@ -86,6 +86,9 @@ def _split_by_stem(images: Path, masks: Path) -> tuple[dict[str, Folders], str]:
     val = frozenset(stem for stem in ranked if _share_of_hash(stem) < _VAL_SHARE) or frozenset(ranked[:1])
     train = frozenset(ranked) - val or frozenset(ranked[-1:])
     val = val - train or val
+    if len(ranked) == 1:
+        sentence = "no split folders: the only picture serves as train and as val, so that scores say nothing"
+        return {"train": Folders(images, masks, train), "val": Folders(images, masks, val)}, sentence
     sentence = f"no split folders: {len(val)} of {len(ranked)} pictures serve as val, chosen by a hash of their names"
     return {"train": Folders(images, masks, train), "val": Folders(images, masks, val)}, sentence
 
@@ -123,6 +126,8 @@ def _mask_values(masks: Iterable[Path]) -> set[int]:
     def values(path: Path) -> set[int]:
         try:
             raw = read_raw_mask(path)
+        except LossyMaskError:
+            raise  # its smeared values would be taken for classes, or without them no classes be found
         except DataError:
             return set()  # whoever reads the mask for its pixels raises
         if raw.ndim == 3:

@@ -3,7 +3,7 @@
 Inside segwright a mask is a (H, W) array of class indices, with ``ignore_index`` at pixels that do not count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +15,20 @@ from segwright.errors import DataError
 from segwright.info import Colour
 
 IntArray = NDArray[np.integer]
+RawValue = int | Colour
+"""What a pixel of a mask file holds: a number, or a colour."""
 
 IGNORE = "ignore"
 _UNKNOWN = -1
 _TABLE_SIZE = 65536
 _STRETCHED = {"L;2": 85, "L;4": 17}
 """Grey values of 2 and 4 bits, which Pillow stretches to 0..255, and by what."""
+_MOST_LISTED = 10
 _COLOUR_MODES = ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "LA", "PA")
+
+
+class LossyMaskError(DataError):
+    """A mask file whose compression alters class values."""
 
 
 def ignore_index_of(num_classes: int) -> int:
@@ -94,43 +101,73 @@ class MaskReader:
         """
         return self.decode(read_raw_mask(path), path)
 
-    def decode(self, raw: IntArray, path: Path) -> IntArray:
+    def decode(self, raw: IntArray, path: Path, whole: IntArray | None = None) -> IntArray:
         """Class indices of raw values (H, W) or colours (H, W, 3), or of any window of them.
+
+        Args:
+            raw: what to decode.
+            path: the mask file, for errors.
+            whole: all raw values of the file, for errors, where ``raw`` is a window of them.
 
         Raises:
             DataError: as :meth:`read`; names ``path``.
         """
-        classes = self._from_colours(raw, path) if raw.ndim == 3 else self._table[raw]
+        classes = self._translate(raw, path)
         if (classes == _UNKNOWN).any():
-            self._refuse_unknown(raw, classes, path)
+            raise self._unknown_in_file(raw if whole is None else whole, path)
         return classes.astype(self.dtype)
+
+    def unknown_values(self, raw: IntArray, path: Path) -> dict[RawValue, int]:
+        """Pixels of each value that means nothing, the most frequent first.
+
+        Args:
+            raw: values (H, W) or colours (H, W, 3) of a mask file.
+            path: the file, for errors.
+
+        Raises:
+            DataError: colours, and the data set says nothing about colours.
+        """
+        unknown = raw[self._translate(raw, path) == _UNKNOWN]
+        is_colour = unknown.ndim == 2
+        values, counts = np.unique(_packed(unknown) if is_colour else unknown, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        frequent = zip(values[order].tolist(), counts[order].tolist(), strict=True)
+        return {_unpack(value) if is_colour else value: count for value, count in frequent}
+
+    def known(self, values: Iterable[RawValue]) -> str:
+        """What is known of the kinds of these values: numbers, colours or both."""
+        last, ignore = len(self.labels.classes) - 1, ", ".join(map(str, self.labels.ignore)) or "none"
+        numbers, colours = f"classes end at {last} and ignore is {ignore}", "the known colours are in palette and map"
+        kinds = {isinstance(value, int) for value in values}
+        return "; ".join(text for text, is_number in ((numbers, True), (colours, False)) if is_number in kinds)
+
+    def how_to_map(self, values: Sequence[RawValue]) -> str:
+        """What to write into data.yaml about unknown values."""
+        keys = [str(value) if isinstance(value, int) else f'"{show_value(value)}"' for value in values]
+        entries = ", ".join(f"{key}: ignore" for key in keys[:_MOST_LISTED])
+        line = f"add '{entries}' to 'map' in data.yaml" if self.labels.map else f"add 'map: {{{entries}}}' to data.yaml"
+        others = " and the others likewise" if len(keys) > _MOST_LISTED else ""
+        return f"{line}{others}, or the class{'es they mean' if len(keys) > 1 else ' it means'}"
+
+    def _translate(self, raw: IntArray, path: Path) -> IntArray:
+        """Class indices, and -1 at unknown values."""
+        return self._from_colours(raw, path) if raw.ndim == 3 else self._table[raw]
 
     def _from_colours(self, raw: IntArray, path: Path) -> IntArray:
         if not len(self._colours):
-            raise DataError(
-                f"mask '{path}' is an RGB picture, and the data set says nothing about colours",
-                fix="add the colours to data.yaml, as 'palette: {road: [128, 64, 128]}' or "
-                "'map: {\"128,64,128\": road}'",
-            )
-        packed = raw.astype(np.int64) @ np.array([65536, 256, 1])
+            raise no_colours(f"mask '{path}' is an RGB picture")
+        packed = _packed(raw)
         position = np.searchsorted(self._colours, packed).clip(max=len(self._colours) - 1)
         return np.where(self._colours[position] == packed, self._colour_classes[position], _UNKNOWN)
 
-    def _refuse_unknown(self, raw: IntArray, classes: IntArray, path: Path) -> None:
-        rows, columns = np.nonzero(classes == _UNKNOWN)
-        values, counts = np.unique(raw[rows, columns], axis=0, return_counts=True)
-        worst = counts.argmax()
-        is_colour = raw.ndim == 3
-        shown = ",".join(map(str, values[worst])) if is_colour else str(values[worst])
-        key = f'"{shown}"' if is_colour else shown
-        others = f" and {len(values) - 1} other unknown values" if len(values) > 1 else ""
-        last, ignore = len(self.labels.classes) - 1, ", ".join(map(str, self.labels.ignore)) or "none"
-        lossy = "the mask is a lossy JPEG: save it as PNG; or " if path.suffix.lower() in (".jpg", ".jpeg") else ""
-        known = "its colours are in palette and map" if is_colour else f"classes end at {last} and ignore is {ignore}"
-        raise DataError(
-            f"mask '{path}' holds value {shown} ({counts[worst]} px, first at row {rows[0]}, column {columns[0]})"
-            f"{others}; {known}",
-            fix=f"{lossy}add 'map: {{{key}: ignore}}' to data.yaml, or the class it means in place of ignore",
+    def _unknown_in_file(self, raw: IntArray, path: Path) -> DataError:
+        rows, columns = np.nonzero(self._translate(raw, path) == _UNKNOWN)
+        pixels = self.unknown_values(raw, path)
+        what = "value" if len(pixels) == 1 else "unknown values"
+        listed = list_values({value: f"{count} px" for value, count in pixels.items()})
+        return DataError(
+            f"mask '{path}' holds {what} {listed}, first at row {rows[0]}, column {columns[0]}; {self.known(pixels)}",
+            fix=self.how_to_map(list(pixels)),
         )
 
 
@@ -138,14 +175,18 @@ def read_raw_mask(path: Path) -> IntArray:
     """(H, W) raw values of an index, palette, 1-bit or 16-bit mask, or (H, W, 3) colours.
 
     Raises:
+        LossyMaskError: a JPEG or a lossy WebP.
         DataError: missing, unreadable or truncated file, or a picture of another kind.
     """
     try:
         with Image.open(path) as picture:
+            _refuse_lossy(picture, path)
             stretch = _STRETCHED.get(str(picture.tile[0].args) if picture.tile else "", 1)  # tile is gone once decoded
             if picture.mode in _COLOUR_MODES:
                 return np.asarray(picture.convert("RGB"))
             values: IntArray = np.asarray(picture)
+    except LossyMaskError:
+        raise
     except FileNotFoundError as reason:
         raise DataError(f"mask '{path}' does not exist", fix="add it, or remove its picture") from reason
     except Exception as reason:  # damaged files make Pillow's decoders raise anything, SyntaxError included
@@ -159,6 +200,36 @@ def read_raw_mask(path: Path) -> IntArray:
     return values // stretch if stretch > 1 else values
 
 
+def _refuse_lossy(picture: Image.Image, path: Path) -> None:
+    if picture.format in ("JPEG", "MPO"):
+        kind = "a JPEG"
+    elif picture.format == "WEBP" and _is_lossy_webp(path):
+        kind = "a lossy WebP"
+    else:
+        return
+    raise LossyMaskError(
+        f"mask '{path}' is {kind}, which smears class values", fix="export it as PNG from the labelling tool"
+    )
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether the first picture in the file is a chunk "VP8 " (lossy) and not "VP8L"."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(header := file.read(8)) == 8 and header[:4] not in (b"VP8 ", b"VP8L"):
+            size = int.from_bytes(header[4:], "little")
+            file.seek(size + size % 2, 1)
+    return header[:4] == b"VP8 "
+
+
+def no_colours(what: str) -> DataError:
+    """The error for RGB masks of a data set without colours."""
+    return DataError(
+        f"{what}, and the data set says nothing about colours",
+        fix="add the colours to data.yaml, as 'palette: {road: [128, 64, 128]}' or 'map: {\"128,64,128\": road}'",
+    )
+
+
 def unreadable_mask(path: Path, reason: Exception) -> DataError:
     """The error for a mask file that is missing, truncated or no picture."""
     return DataError(f"mask '{path}' cannot be read ({reason})", fix="copy the file again or remove the pair")
@@ -167,6 +238,26 @@ def unreadable_mask(path: Path, reason: Exception) -> DataError:
 def count_pixels(mask: IntArray, num_classes: int) -> Sequence[int]:
     """Pixels of each class index in a decoded mask."""
     return np.bincount(mask.ravel(), minlength=num_classes)[:num_classes].tolist()  # type: ignore[no-any-return]
+
+
+def list_values(facts: Mapping[RawValue, str]) -> str:
+    """The first ten values, each with its fact in brackets, and how many others there are."""
+    listed = ", ".join(f"{show_value(value)} ({fact})" for value, fact in list(facts.items())[:_MOST_LISTED])
+    return f"{listed} and {len(facts) - _MOST_LISTED} others" if len(facts) > _MOST_LISTED else listed
+
+
+def show_value(value: RawValue) -> str:
+    """A number, or a colour as ``128,64,128``."""
+    return str(value) if isinstance(value, int) else ",".join(map(str, value))
+
+
+def _packed(colours: IntArray) -> IntArray:
+    """(..., 3) colours as (...) 24-bit numbers."""
+    return colours.astype(np.int64) @ np.array([65536, 256, 1])
+
+
+def _unpack(packed: int) -> Colour:
+    return packed >> 16, packed >> 8 & 255, packed & 255
 
 
 def _pack(colour: Colour) -> int:

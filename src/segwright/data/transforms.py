@@ -120,7 +120,8 @@ def training_sample(
     if raw.shape[:2] != size:
         raise sizes_differ(image_path, size, mask_path, raw.shape[:2])
     rows, columns = nearest_positions(window, size)
-    mask = reader.decode(raw[rows].take(columns, axis=1), mask_path)  # five times as fast as one index of both
+    window_values = raw[rows].take(columns, axis=1)  # five times as fast as one index of both
+    mask = reader.decode(window_values, mask_path, whole=raw)
     if rng.random() < augmentation.flip:
         image, mask = image.flip(-1), mask[:, ::-1].copy()
     image = jitter_colour(image, rng, augmentation)

@@ -39,6 +39,11 @@ class RunFolder:
         self.model = path / "model.safetensors"
         self.report = path / "report.html"
 
+    @property
+    def resume_command(self) -> str:
+        """What a user types to go on with the run."""
+        return f"segwright train --resume {shlex.quote(str(self.path))}"
+
     def refuse_if_used(self) -> None:
         """Look whether a new run may be written here; writes nothing.
 
@@ -48,10 +53,8 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run folder '{self.path}' is a file", fix="give another --out")
         if self.path.is_dir() and any(self.path.iterdir()):
-            raise ConfigError(
-                f"run folder '{self.path}' exists and is not empty",
-                fix=f"give another --out, or go on with it: segwright train --resume {shlex.quote(str(self.path))}",
-            )
+            resume = f", or go on with it: {self.resume_command}" if self.config.is_file() else ""
+            raise ConfigError(f"run folder '{self.path}' exists and is not empty", fix=f"give another --out{resume}")
 
     def create(self) -> None:
         """Make the folder.

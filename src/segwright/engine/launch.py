@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segwright.config import Config, make_config, read_config, with_settings
+from segwright.config import Config, known_keys, make_config, read_config, with_settings
 from segwright.engine.build import check_loss
 from segwright.engine.reporter import Reporter
 from segwright.engine.train import Run, run
@@ -73,7 +73,8 @@ def make_run_config(
     A length given in words replaces the recipe's, whatever its unit.
 
     Raises:
-        ConfigError: unknown words, keys, models, losses or options, or values of the wrong kind.
+        ConfigError: unknown words, keys, models, losses or options, values of the wrong kind, or weights that the model
+            does not have.
     """
     config = read_config(Path(recipe)) if recipe else make_config({})
     leaves: dict[str, Any] = {"data.path": str(Path(data).expanduser().resolve())}
@@ -81,8 +82,7 @@ def make_run_config(
         leaves["model.name"] = model
     for word, value in (words or {}).items():
         if word not in WORDS:
-            near, known = did_you_mean(word, WORDS), ", ".join(WORDS)
-            raise ConfigError(f"train has no setting '{word}'{near}", fix=f"known: {known}")
+            raise _unknown_word(word, value)
         if value is not None:
             text_or_value = str(value) if isinstance(value, Path) else value
             leaves[WORDS[word]] = None if (word, value) == ("weights", "none") else text_or_value
@@ -95,8 +95,21 @@ def make_run_config(
         leaves = dict.fromkeys(_LENGTHS) | leaves
     config = with_settings(config, leaves, source="the settings")
     check_options(config.model.name, config.model.options)
+    if config.model.weights == "imagenet":
+        raise ConfigError(
+            f"model '{config.model.name}' has no ImageNet weights",
+            fix="leave weights out to start fresh, or give a model file or a run folder",
+        )
     check_loss(config.loss)
     return config
+
+
+def _unknown_word(word: str, value: object) -> ConfigError:
+    leaves = [key for key in known_keys() if key.endswith(f".{word}")]
+    if "." in word or leaves:
+        place = {word if "." in word else leaves[0]: value}
+        return ConfigError(f"train has no argument '{word}'", fix=f"settings of the tree are given as settings={place}")
+    return ConfigError(f"train has no setting '{word}'{did_you_mean(word, WORDS)}", fix=f"known: {', '.join(WORDS)}")
 
 
 def crop_words(crop_size: Sequence[int] | None) -> tuple[int, int] | None:

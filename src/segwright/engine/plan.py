@@ -15,6 +15,7 @@ from segwright.inference.torch_network import choose_device
 
 DEFAULT_EPOCHS = 100
 _LARGEST_CROP = (512, 1024)
+_SMALLEST_CROP = 32
 _SIZED_PICTURES = 200
 
 
@@ -102,7 +103,7 @@ def plan_intervals(plan: Plan) -> None:
 
 
 def crop_for(pairs: list[Pair]) -> tuple[tuple[int, int], str]:
-    """The median picture's height and width rounded down to multiples of 32, at most 512x1024."""
+    """The median picture's height and width, at least 32x32 and at most 512x1024."""
     sizes = []
     for pair in pairs[:: max(1, len(pairs) // _SIZED_PICTURES)]:
         try:
@@ -112,8 +113,7 @@ def crop_for(pairs: list[Pair]) -> tuple[tuple[int, int], str]:
             continue  # the check names unreadable pictures
     height, width = (int(median(side)) for side in zip(*sizes, strict=True)) if sizes else _LARGEST_CROP
     reason = f"pictures are {height}x{width} (height x width) in the median"
-    return (_crop_side(height, _LARGEST_CROP[0]), _crop_side(width, _LARGEST_CROP[1])), reason
-
-
-def _crop_side(side: int, largest: int) -> int:
-    return min(largest, max(32, side // 32 * 32))
+    crop = tuple(
+        min(largest, max(_SMALLEST_CROP, side)) for side, largest in zip((height, width), _LARGEST_CROP, strict=True)
+    )
+    return (crop[0], crop[1]), reason

@@ -41,4 +41,5 @@ class StopRequest:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
-        logger.warning("stopping after this step; press Ctrl-C again to stop without saving")
+        again = "; press Ctrl-C again to stop without saving" if number == signal.SIGINT else ""
+        logger.warning("stopping after this step%s", again)

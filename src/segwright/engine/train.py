@@ -37,7 +37,7 @@ from segwright.engine.plan import Plan, make_plan, plan_length
 from segwright.engine.report import write_report
 from segwright.engine.reporter import Reporter, reporter_of_this_process
 from segwright.engine.signals import StopRequest
-from segwright.errors import Interrupted, RunError
+from segwright.errors import Interrupted, RunError, WeightsError
 from segwright.evaluation import compute_scores, confusion_matrix
 from segwright.inference import Predictor
 from segwright.metrics import Scores
@@ -125,6 +125,12 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
         report = check_data(data, splits=[config.data.train_split], progress=counting)
     accelerator = build_accelerator(config.train)
     is_resumed = checkpoint.has_checkpoint(folder.checkpoints)
+    if not is_resumed and any(record["step"] > 1 for record in folder.records()):  # the first step is saved
+        raise WeightsError(
+            f"run '{folder.path}' has trained, but its checkpoints are gone",
+            fix=f"start a new run from its weights: segwright train {shlex.quote(config.data.path)} "
+            f"--recipe {shlex.quote(str(folder.config))} --weights {shlex.quote(str(folder.path))} --out OTHER",
+        )
     training = build_training(config, data, report, accelerator, is_resumed=is_resumed)
     if is_resumed:
         checkpoint.load(training.state, folder.checkpoints)
@@ -164,6 +170,8 @@ def iterate(config: Config, folder: RunFolder, training: Training, accelerator: 
                     save(training, folder, accelerator, config)
                 if is_stopped:
                     raise interrupted(folder, state.step, iters)
+    except RunError as error:
+        raise resumable(error, folder) from error
     finally:
         reporter.finished()
         log.close()
@@ -267,8 +275,15 @@ def interrupted(folder: RunFolder, step: int, iters: int) -> Interrupted:
     """The error that ends a run on request."""
     return Interrupted(
         f"stopped at step {step} of {iters}; everything is saved in '{folder.path}'",
-        fix=f"go on with: segwright train --resume {shlex.quote(str(folder.path))}",
+        fix=f"go on with: {folder.resume_command}",
     )
+
+
+def resumable(error: RunError, folder: RunFolder) -> RunError:
+    """The same error, whose fix also says how to go on where a checkpoint is there."""
+    if checkpoint.has_checkpoint(folder.checkpoints):
+        error.fix = f"{error.fix}; then go on with: {folder.resume_command}"
+    return error
 
 
 def finish(folder: RunFolder, accelerator: Accelerator, reporter: Reporter) -> Run:

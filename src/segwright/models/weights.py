@@ -26,7 +26,8 @@ def create_model(
     Args:
         name: as in ``segwright.list_models()``.
         num_classes: channels of the logits.
-        weights: a model file or a run folder of the same system to start from; ``None`` for fresh weights.
+        weights: a model file or a run folder of the same system to start from; ``None`` for fresh weights. What stays
+            fresh, such as the classifiers for another number of classes, is logged as a warning.
         options: of the network's builder.
 
     Raises:
@@ -41,7 +42,7 @@ def create_model(
     """
     model = build_model(name, num_classes, options)
     if weights is not None:
-        logger.info(transfer_weights(model, load_model_file(model_file_of(weights)), str(weights)))
+        transfer_weights(model, load_model_file(model_file_of(weights)), str(weights))
     return model
 
 
@@ -103,19 +104,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: str) -> str:
+def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: str) -> None:
     """Start ``model`` from a trained network of the same system, perhaps of other classes.
 
-    Tensors are taken where key and shape agree; classifiers for another number of classes stay fresh. The preprocessing
-    comes along.
+    Tensors are taken where key and shape agree; classifiers for another number of classes stay fresh, which is
+    logged as a warning. The preprocessing comes along.
 
     Args:
         model: the network to start, changed in place.
         source: the trained network.
         name: of the source, for messages.
-
-    Returns:
-        One sentence on what was taken.
 
     Raises:
         WeightsError: less than nine tenths of the tensors agree, so that the two are not of one kind.
@@ -130,7 +128,13 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
     model.load_state_dict(taken, strict=False)
     model.info = replace(model.info, preprocessing=source.info.preprocessing)
     fresh = sorted({key.rpartition(".")[0] for key in own if key not in taken})
-    return f"{len(taken)} of {len(own)} tensors from '{name}'" + (f"; new: {', '.join(fresh)}" if fresh else "")
+    sentence = f"weights from '{name}': {len(taken)} of {len(own)} tensors taken"
+    if not fresh:
+        logger.info(sentence)
+        return
+    there, here = source.info.num_classes, model.info.num_classes
+    classes = f" ({there} classes there, {here} here)" if there != here else ""
+    logger.warning("%s; %s: fresh%s", sentence, ", ".join(fresh), classes)
 
 
 def load_state(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from segwright.data.synthetic.classes import CLASSES, IGNORE_INDEX, PALETTE
 from segwright.data.synthetic.scene import draw_scene
-from segwright.errors import ConfigError, DataError
+from segwright.errors import ConfigError, DataError, RunError
 
 COUNTS: Mapping[str, int] = {"train": 120, "val": 24, "test": 24}
 JPEG_QUALITY = 92
@@ -38,21 +38,27 @@ def write_dataset(
         ``folder``.
 
     Raises:
-        ConfigError: a negative seed or count, or a split's name that is no folder's name.
+        ConfigError: a negative seed or count, no scene at all, or a split's name that is no folder's name.
         DataError: ``folder`` holds something already or is a file.
+        RunError: the operating system refused to write (disk full, no permission).
         ShapeError: a size too small to hold a street.
     """
     folder = Path(folder)
     _check(folder, counts)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         _write_scenes(partial, counts, size, seed, progress)
         (partial / "data.yaml").write_text(_data_yaml(counts), encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         partial.rename(folder)
+    except OSError as reason:
+        raise RunError(
+            f"could not write '{folder}': {reason.strerror or reason}",
+            fix="give a folder in which you may write, on a disk with space",
+        ) from reason
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -64,6 +70,8 @@ def _check(folder: Path, counts: Mapping[str, int]) -> None:
             raise ConfigError(f"'{split}' cannot name a split", fix="use letters, digits and underscores")
         if count < 0:
             raise ConfigError(f"split '{split}' is to have {count} scenes", fix="give 0 or above")
+    if not any(counts.values()):
+        raise ConfigError("a data set is to have no scene at all", fix="give at least one split a scene")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise DataError(f"'{folder}' holds something already", fix="give a new or empty folder")
 
