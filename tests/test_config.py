@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def test_unknown_key_names_the_nearest(key: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"--set: unknown key '{key}'; did you mean '{near}'") as caught:
         with_settings(Config(), {key: 1})
     assert caught.value.exit_code == 2
-    assert caught.value.fix
+    assert caught.value.fix == "segwright train DATA --dry-run prints all keys with their values"
 
 
 def test_unknown_key_in_a_recipe_names_file_and_nearest(tmp_path: Path) -> None:
@@ -67,11 +68,58 @@ def test_bad_value_names_key_value_and_what_is_allowed(group: str, leaf: str, va
     assert error.message.startswith(f"recipe.yaml: {group}.{leaf}: ")
     assert allowed in error.message
     assert f"got {value[0] if isinstance(value, list) else value!r}" in error.message
-    assert error.fix.startswith(f"{group}.{leaf}: ")  # the setting's own description
+    assert f"for example --set {group}.{leaf}=" in error.fix.replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fix"),
+    [
+        ("train.lr", 0, "give a number above 0, for example --set train.lr=0.045 (Highest learning rate)"),
+        ("train.lr", "fast", "give a number, for example --set train.lr=0.045 (Highest learning rate)"),
+        ("train.batch_size", 0, "give a number of at least 1, for example --set train.batch_size=12 ("),
+        ("train.batch_size", 2.5, "give a whole number, for example --set train.batch_size=12 ("),
+        ("train.momentum", 1.0, "give a number below 1, for example --set train.momentum=0.9 ("),
+        ("train.ema", "none", "give a number, or null for none, for example --set train.ema=0.999 ("),
+        ("train.optimizer", "adam", "give 'sgd' or 'adamw', for example --set train.optimizer=sgd ("),
+        ("train.no_decay", "bias", "give a list in brackets, for example --set train.no_decay=[depthwise] ("),
+        ("data.flip", 1.5, "give a number of at most 1, for example --set data.flip=0.5 ("),
+        ("data.check", "maybe", "give true or false, for example --set data.check=true ("),
+        ("data.scale", [2.0, 0.5], "give the smaller number first, for example --set 'data.scale=[0.5, 2.0]' ("),
+        ("data.crop_size", [64], "give two numbers in brackets, or null for none, for example --set 'data.crop_size="),
+        ("data.crop_size", [1, 2, 3], "give two numbers in brackets, or null for none"),
+        ("loss.options.threshold", "big", "give a number, for example --set 'loss.options={threshold: 0.7}' ("),
+        ("model.options", 4, "give options by name, for example --set 'model.options={variant: paper}' ("),
+    ],
+)
+def test_fix_says_what_is_allowed_with_an_example_and_what_the_setting_is(key: str, value: Any, fix: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_settings(Config(), {key: value})
+    assert caught.value.message.startswith(f"--set: {key}: ")
+    assert caught.value.fix.startswith(fix)
+    assert caught.value.fix.endswith(")")
+
+
+@pytest.mark.parametrize("key", known_keys())
+def test_example_of_every_setting_is_a_word_that_is_taken(key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_settings(Config(), {key: ({},)})
+    words = shlex.split(caught.value.fix.partition("for example --set ")[2].partition(" (")[0])
+    assert len(words) == 1
+    settings = parse_words(words)
+    assert list(settings) == [key]
+    with_settings(Config(), settings)
+
+
+def test_fix_in_a_recipe_is_written_as_in_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("train: {lr: -1}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path / "recipe.yaml")
+    assert caught.value.fix == "give a number above 0, for example lr: 0.045 (Highest learning rate)"
 
 
 def test_range_that_falls_is_refused() -> None:
-    assert "low to high, got [2.0, 0.5]" in refused({"data": {"scale": [2.0, 0.5]}}).message
+    message = refused({"data": {"scale": [2.0, 0.5]}}).message
+    assert message == "recipe.yaml: data.scale: scale is a range from low to high, got [2.0, 0.5]"
 
 
 @pytest.mark.parametrize("content", [5, None, [1], "sgd"])
@@ -89,6 +137,7 @@ def test_key_that_is_no_text_is_refused() -> None:
 def test_two_lengths_are_refused(lengths: dict[str, int]) -> None:
     error = refused({"train": lengths})
     assert error.message == "recipe.yaml: train: give one of iters, epochs and minutes, not several"
+    assert error.fix == "keep one of them"
 
 
 def test_tab_in_a_recipe_names_its_line(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ chosen and why. Unknown keys are errors with the nearest name. No inheritance: a
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from segwright.errors import ConfigError, did_you_mean
 from segwright.strict_yaml import read_yaml
@@ -31,7 +32,7 @@ class _Settings(BaseModel):
     def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
         """Pydantic would read ``true`` as 1, and YAML reads ``yes`` and ``on`` as ``true``."""
         if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
-            raise ValueError("true and false are no value of this setting")
+            raise PydanticCustomError("truth", "true and false are no value of this setting")
         return value
 
 
@@ -63,11 +64,12 @@ class DataSettings(_Settings):
     check: bool = True
     """Read every file of both splits before the first step and stop at the first fault."""
 
-    @model_validator(mode="after")
-    def _scale_rises(self) -> "DataSettings":
-        if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale is a range from low to high, got {list(self.scale)}")
-        return self
+    @field_validator("scale")
+    @classmethod
+    def _scale_rises(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise PydanticCustomError("falling_range", "scale is a range from low to high")
+        return scale
 
 
 class ModelSettings(_Settings):
@@ -147,7 +149,7 @@ class TrainSettings(_Settings):
     @model_validator(mode="after")
     def _one_length(self) -> "TrainSettings":
         if sum(value is not None for value in (self.iters, self.epochs, self.minutes)) > 1:
-            raise ValueError("give one of iters, epochs and minutes, not several")
+            raise PydanticCustomError("several_lengths", "give one of iters, epochs and minutes, not several")
         return self
 
 
@@ -166,7 +168,7 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: not YAML, an unknown key (the nearest name is given), or a value of the wrong kind.
     """
-    return make_config(read_yaml(path), source=str(path))
+    return _check(read_yaml(path), str(path), "{leaf}: {value}")
 
 
 def make_config(tree: Mapping[str, Any], *, source: str = "the settings") -> Config:
@@ -175,10 +177,7 @@ def make_config(tree: Mapping[str, Any], *, source: str = "the settings") -> Con
     Raises:
         ConfigError: names the key, its value, and what is allowed.
     """
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise _explain(error, source) from error
+    return _check(tree, source, "--set {key}={value}")
 
 
 def with_settings(config: Config, settings: Mapping[str, Any], *, source: str = "--set") -> Config:
@@ -241,26 +240,95 @@ def _fields(group: str) -> Mapping[str, FieldInfo]:
     return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 
-def _explain(error: ValidationError, source: str) -> ConfigError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    if first["type"] == "extra_forbidden":
-        return _unknown_key(key, source)
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "model_type":  # pydantic would name a class of ours
+def _check(tree: Mapping[str, Any], source: str, example: str) -> Config:
+    """``example`` is how a setting is written in the source."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        errors = error.errors()
+        # Options that may be whole numbers or others are told twice; the second is the wider.
+        first = next((found for found in errors if found["loc"][-1:] != ("int",)), errors[0])
+        raise _explain(first, source, example) from error
+
+
+_ALL_KEYS = "segwright train DATA --dry-run prints all keys with their values"
+
+_ALLOWED = {
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "literal_error": "{expected}",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list in brackets",
+    "missing": "two numbers in brackets",
+    "too_long": "two numbers in brackets",
+    "falling_range": "the smaller number first",
+    "dict_type": "options by name",
+}
+"""What to give instead, by pydantic's type of error."""
+
+_EXAMPLES: dict[str, Any] = {
+    "data.path": "data/streets",
+    "data.crop_size": [352, 480],
+    "data.workers": 4,
+    "model.weights": "runs/first",
+    "model.options": {"variant": "paper"},
+    "loss.options": {"threshold": 0.7},
+    "train.iters": 2000,
+    "train.epochs": 100,
+    "train.minutes": 30,
+    "train.threads": 4,
+    "train.clip_grad_norm": 1.0,
+    "train.log_every": 50,
+    "train.eval_every": 500,
+    "train.save_every": 100,
+}
+"""Values of the settings whose default shows none."""
+
+
+def _explain(error: ErrorDetails, source: str, example: str) -> ConfigError:
+    names = [str(part) for part in error["loc"] if isinstance(part, str)]
+    key = ".".join(names[:2])
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(".".join(names), source)
+    text = error["msg"]
+    if error["type"] == "model_type":  # pydantic would name a class of ours
         text = "holds settings, as lines 'key: value'"
-    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
-    return ConfigError(f"{source}: {key or 'settings'}: {text[0].lower() + text[1:]}{got}", fix=_description(key))
+    elif error["type"] == "tuple_type":
+        text = "takes a list"
+    elif error["type"] in ("missing", "too_long"):
+        text = "takes two numbers"
+    got = "" if isinstance(error["input"], dict) else f", got {error['input']!r}"
+    place = ".".join(names[:3] if key.endswith(".options") else names[:2]) or "settings"
+    return ConfigError(f"{source}: {place}: {text[0].lower() + text[1:]}{got}", fix=_fix(error, key, example))
 
 
 def _unknown_key(key: str, source: str) -> ConfigError:
     known = known_keys()
     near = did_you_mean(key, known) or did_you_mean(f"train.{key}", known)
-    fix = "segwright train --help and docs/config.md list all keys"
-    return ConfigError(f"{source}: unknown key '{key}'{near}", fix=fix)
+    return ConfigError(f"{source}: unknown key '{key}'{near}", fix=_ALL_KEYS)
 
 
-def _description(key: str) -> str:
+def _fix(error: ErrorDetails, key: str, example: str) -> str:
+    """What is allowed, an example, and what the setting is."""
     group, _, leaf = key.partition(".")
-    field = _fields(group).get(leaf.split(".")[0])
-    return f"{key}: {field.description}" if field and field.description else "give one of them, or mend the value"
+    field = _fields(group).get(leaf)
+    if field is None:
+        return "keep one of them" if error["type"] == "several_lengths" else _ALL_KEYS
+    allowed = _ALLOWED.get(error["type"], "another value").format(**error.get("ctx", {}))
+    if type(None) in get_args(field.annotation):
+        allowed += ", or null for none"
+    value = yaml.safe_dump(_EXAMPLES.get(key, field.default), default_flow_style=True).removesuffix("...\n").strip()
+    written = example.format(key=key, leaf=leaf, value=value)
+    if " " in value and written.startswith("--set "):  # one word for the shell
+        written = f"--set '{key}={value}'"
+    return f"give {allowed}, for example {written} ({(field.description or '').rstrip('.')})"

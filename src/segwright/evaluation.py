@@ -47,7 +47,7 @@ def evaluate(
     """
     source = data if isinstance(data, SegmentationData) else load_data(data)
     predictor = Predictor(
-        model, device=device, precision=precision, tta="flip" if flip else None, scales=tuple(scales), window=window
+        model, device=device, precision=precision, tta="flip" if flip else None, scales=scales, window=window
     )
     check_classes(predictor.info.classes, source)
     pairs = source.pairs(split)

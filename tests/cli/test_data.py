@@ -81,3 +81,30 @@ def test_write_saves_what_was_understood(segwright: Command, copy: Path) -> None
     again = segwright("data", "check", copy, "--write")
     assert again.code == 2
     assert "has a data.yaml already" in again.err
+
+
+@pytest.mark.parametrize("counts", [("--train", 0), ("--train", 0, "--val", 0, "--test", 0)])
+def test_make_refuses_a_data_set_without_scenes_to_train_on(
+    segwright: Command, tmp_path: Path, counts: tuple[object, ...]
+) -> None:
+    result = segwright("data", "make", tmp_path / "x", *counts)
+    assert result.code == 2
+    assert "fix: give --train 1 or above" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_make_names_the_folder_that_cannot_be_written(segwright: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = segwright("data", "make", tmp_path / "file" / "x")
+    assert result.code == 1
+    assert f"error: could not write '{tmp_path / 'file' / 'x'}'" in result.err
+    assert "partial" not in result.err
+
+
+def test_data_that_cannot_be_trained_on_is_not_followed_by_advice_to_train(segwright: Command, copy: Path) -> None:
+    lines = (copy / "data.yaml").read_text().splitlines(keepends=True)
+    (copy / "data.yaml").write_text("".join(line for line in lines if not line.startswith("val:")))
+    result = segwright("data", "check", copy)
+    assert result.code == 0
+    assert "[no-val-split]" in result.err
+    assert "next:" not in result.err

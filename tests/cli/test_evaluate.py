@@ -15,10 +15,20 @@ from .conftest import Command
 def test_table_has_every_class_the_means_and_the_protocol(segwright: Command, scenes: Path, run_folder: Path) -> None:
     result = segwright("evaluate", run_folder, scenes, "--split", "test")
     assert result.code == 0
-    assert [
-        name for name in (*CLASSES, "mIoU", "pixel accuracy", "mean accuracy", "split test") if name not in result.out
-    ] == []
+    assert [name for name in (*CLASSES, "mIoU", "pixel accuracy", "mean accuracy") if name not in result.out] == []
+    assert result.out.splitlines()[-1] == (
+        "3 images of scenes/test at the labels' own resolution; scale 1, no flip, fp32; "
+        "absent classes are left out of the mean"
+    )
     assert "next: segwright predict" in result.err
+
+
+def test_protocol_says_scales_flip_and_window(segwright: Command, scenes: Path, run_folder: Path) -> None:
+    words = ("--scales", 0.75, 1, "--flip", "--window", 32, 64, "--precision", "bf16")
+    assert segwright("evaluate", run_folder, scenes, *words).out.splitlines()[-1] == (
+        "2 images of scenes/val at the labels' own resolution; scales 0.75 1, averaged with the mirrored picture, "
+        "window 32x64 (height x width), bf16; absent classes are left out of the mean"
+    )
 
 
 def test_json_has_the_promised_keys_and_the_protocol(segwright: Command, scenes: Path, run_folder: Path) -> None:

@@ -73,6 +73,12 @@ def test_wrong_usage_exits_2_with_two_lines(segwright: Command, words: str, said
     assert "--help" in fix
 
 
+def test_option_that_lacks_a_value_names_the_help_of_its_command(segwright: Command) -> None:
+    for words, path in (("train data --crop-size 64", "train"), ("data make out --size", "data make")):
+        _, fix = error_and_fix(segwright(*words.split()).err)
+        assert fix == f"fix: segwright {path} --help lists what there is"
+
+
 def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -146,12 +152,14 @@ def test_offline_keeps_the_hub_silent(segwright: Command, monkeypatch: pytest.Mo
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
-def test_warnings_of_the_package_are_shown(segwright: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_the_package_are_shown_once(segwright: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def warn(*_: object) -> None:
-        logging.getLogger("segwright.runtime.images").warning("only the first of %d frames is read", 3)
+        for frames in (3, 3, 4):
+            logging.getLogger("segwright.runtime.images").warning("only the first of %d frames is read", frames)
 
     monkeypatch.setattr(models, "say_next", warn)
-    assert "warning: only the first of 3 frames is read\n" in segwright("models", "show", "fast_scnn").err
+    first, second = (f"warning: only the first of {frames} frames is read\n" for frames in (3, 4))
+    assert segwright("models", "show", "fast_scnn").err == first + second
 
 
 def test_json_is_one_document_on_stdout(segwright: Command, scenes: Path, run_folder: Path, tmp_path: Path) -> None:

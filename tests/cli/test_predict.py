@@ -112,8 +112,29 @@ def test_source_is_never_overwritten(segwright: Command, run_folder: Path, tmp_p
     before = picture.read_bytes()
     result = segwright("predict", run_folder, picture, "--out", tmp_path)
     assert (result.code, result.out) == (2, "")
-    assert "would be overwritten" in result.err
+    assert result.err == f"error: --out '{tmp_path}' is a folder of source pictures\nfix: give another --out\n"
     assert (files(tmp_path), picture.read_bytes()) == ({"photo.png"}, before)
+
+
+@pytest.mark.parametrize(
+    ("sources", "out"),
+    [
+        (".", "."),  # the source itself
+        ("y.jpg", "."),
+        ("a b", "a"),  # of one of several sources
+        ("*/*.jpg", "."),  # below it
+        (".", "a"),  # a part of the source
+    ],
+)
+def test_nothing_is_written_beside_source_pictures(
+    segwright: Command, run_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, sources: str, out: str
+) -> None:
+    monkeypatch.chdir(pictures)
+    before = files(pictures)
+    result = segwright("predict", run_folder, *sources.split(), "--out", out, "--format", "both")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"error: --out '{out}' is a folder of source pictures\nfix: give another --out\n"
+    assert files(pictures) == before
 
 
 def test_two_pictures_never_share_an_output(

@@ -51,11 +51,21 @@ def test_finished_run_is_not_trained_again(segwright: Command, run_folder: Path)
     assert (run_folder / "model.safetensors").read_bytes() == before
 
 
-def test_stopped_run_goes_on(segwright: Command, run_folder: Path, tmp_path: Path) -> None:
+def test_run_without_its_checkpoints_is_refused(segwright: Command, run_folder: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder, tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints")
+    result = segwright("train", "--resume", run)
+    assert (result.code, result.out) == (3, "")
+    assert "its checkpoints are gone" in result.err
+    assert f"--weights {run} --out OTHER" in result.err.splitlines()[-1]
+
+
+def test_run_stopped_before_its_first_step_goes_on(segwright: Command, run_folder: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run_folder, tmp_path / "run"))
     shutil.rmtree(run / "checkpoints")
     (run / "checkpoints").mkdir()
     (run / "report.html").unlink()
+    (run / "metrics.jsonl").unlink()
     assert segwright("train", "--resume", run).code == 0
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert max(steps) == 4
@@ -82,7 +92,23 @@ def test_ctrl_c_saves_and_the_run_is_resumed(
 
 def test_trained_weights_are_a_start(segwright: Command, scenes: Path, run_folder: Path, tmp_path: Path) -> None:
     words = ("--iters", 1, *TINY, "--weights", run_folder, "--out", tmp_path / "run")
-    assert segwright("train", scenes, *words).code == 0
+    result = segwright("train", scenes, *words)
+    assert result.code == 0
+    assert "warning:" not in result.err
+
+
+def test_start_from_weights_of_other_classes_is_told_once(
+    segwright: Command, scenes: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(scenes, tmp_path / "other")) / "data.yaml"
+    tree = yaml.safe_load(data.read_text())
+    tree["classes"][10], tree["palette"]["tram"] = "tram", [0, 0, 1]
+    data.write_text(yaml.safe_dump(tree))
+    result = segwright("train", data, "--iters", 1, *TINY, "--weights", run_folder, "--out", tmp_path / "run")
+    assert result.code == 0
+    (line,) = [line for line in result.err.splitlines() if "tensors taken" in line]
+    assert line.startswith(f"warning: weights from '{run_folder}': ")
+    assert line.endswith("classifier.3: fresh (10 classes there, 11 here)")
 
 
 @pytest.mark.parametrize(

@@ -125,22 +125,67 @@ def test_the_size_of_a_turned_picture_is_that_shown(root: Path) -> None:
     assert codes(check_data(root)) == [("size-mismatch", "train_1.png")]
 
 
-def test_unknown_values_are_found_in_the_words_of_the_reader(root: Path) -> None:
-    mask = np.zeros((48, 64), np.uint8)
-    mask[3, 4:7] = 34
-    path = set_mask(root, "train_1", mask)
+@pytest.mark.parametrize("name", ["train_1.jpg", "train_1.png"])
+def test_a_jpeg_mask_is_an_error_whatever_its_name(root: Path, name: str) -> None:
+    (root / "masks/train/train_1.png").unlink()
+    path = root / "masks/train" / name
+    Image.fromarray(np.ones((48, 64), np.uint8)).save(path, "JPEG", quality=100)
     problem = only(check_data(root))
-    assert (problem.code, problem.severity, problem.file) == ("unknown-value", "error", str(path))
-    assert "holds value 34 (3 px, first at row 3, column 4)" in problem.message
-    assert "map: {34: ignore}" in problem.fix
+    assert (problem.code, problem.severity, problem.file) == ("lossy-mask", "error", str(path))
+    assert problem.message == f"mask '{path}' is a JPEG, which smears class values"
+    assert problem.fix == "export it as PNG from the labelling tool"
+
+
+def test_unknown_values_of_a_split_are_one_problem_with_one_line_that_mends_all(root: Path) -> None:
+    first, second = np.zeros((2, 48, 64), np.uint8)
+    first[3, 4:7], second[0, 0] = 9, 9
+    second[:2, 2:10] = 77
+    path = set_mask(root, "train_1", first)
+    set_mask(root, "train_3", second)
+    set_mask(root, "val_6", first)
+    report = check_data(root)
+    assert codes(report) == [("unknown-value", "train_1.png"), ("unknown-value", "val_6.png")]
+    train, val = report.problems
+    assert (train.severity, train.file) == ("error", str(path))
+    assert train.message == (
+        "2 masks of train hold the unknown values 77 (16 px in 1 mask), 9 (4 px in 2 masks), "
+        f"first in '{path}'; classes end at 2 and ignore is 255"
+    )
+    assert train.fix == "add 'map: {77: ignore, 9: ignore}' to data.yaml, or the classes they mean"
+    assert "1 mask of val holds the unknown value 9 (3 px in 1 mask)" in val.message
+    assert val.fix == "add 'map: {9: ignore}' to data.yaml, or the class it means"
+    with (root / "data.yaml").open("a") as file:
+        file.write("map: {77: ignore, 9: ignore}\n")
+    assert check_data(root).ok
+
+
+def test_ten_unknown_values_are_listed_and_the_others_counted(root: Path) -> None:
+    set_mask(root, "train_1", np.arange(100, 112, dtype=np.uint8).repeat(256).reshape(48, 64))
+    problem = only(check_data(root))
+    assert "109 (256 px in 1 mask) and 2 others, first in" in problem.message
+    assert "109: ignore}' to data.yaml and the others likewise, or the classes they mean" in problem.fix
 
 
 def test_colour_masks_without_colours_are_told_from_unknown_colours(root: Path) -> None:
-    set_mask(root, "train_1", np.zeros((48, 64, 3), np.uint8))
-    assert codes(check_data(root)) == [("colour-mask", "train_1.png")]
+    for stem in ("train_1", "train_2"):
+        set_mask(root, stem, np.zeros((48, 64, 3), np.uint8))
+    report = check_data(root)
+    assert codes(report) == [("colour-mask", "train_1.png")]
+    assert "2 masks of train are RGB pictures (first '" in only(report).message
     with (root / "data.yaml").open("a") as file:
         file.write('map: {"1,1,1": sky}\n')
-    assert codes(check_data(root)) == [("unknown-value", "train_1.png")]
+    report = check_data(root)
+    assert codes(report) == [("unknown-value", "train_1.png")]
+    assert "0,0,0 (6144 px in 2 masks)" in only(report).message
+    assert only(report).fix == """add '"0,0,0": ignore' to 'map' in data.yaml, or the class it means"""
+
+
+def test_masks_named_after_their_pictures_with_an_ending_are_told_to_be_renamed(root: Path) -> None:
+    for path in (root / "masks/train").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_mask"))
+    missing = [problem for problem in check_data(root).problems if problem.code == "missing-mask"]
+    assert len(missing) == 5
+    assert missing[0].fix.endswith("; the masks' names end in '_mask': rename them to the pictures' stems")
 
 
 def test_every_lonely_file_is_listed_and_the_pairs_are_still_checked(root: Path) -> None:
@@ -195,14 +240,43 @@ def test_a_mask_that_is_ignored_altogether_is_a_warning(root: Path) -> None:
     report.raise_if_bad()
 
 
-def test_a_data_set_of_ignored_pixels_only_is_checked_without_a_crash(root: Path) -> None:
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_a_labelled_pixel_is_an_error(root: Path, split: str) -> None:
     for value in range(3):
-        replace_values(root, "train", value, 255)
-        replace_values(root, "val", value, 255)
+        replace_values(root, split, value, 255)
+    report = check_data(root)
+    assert {problem.code for problem in report.problems} == {"all-ignored", "nothing-labelled"}
+    problem = report.problems[-1]
+    assert (problem.code, problem.severity) == ("nothing-labelled", "error")
+    assert problem.file == str(root / "masks" / split)
+    assert f"masks of {split} hold no labelled pixel" in problem.message
+    assert report.class_counts(split) == [0, 0, 0]
+    with pytest.raises(DataError, match="hold no labelled pixel"):
+        report.raise_if_bad()
+
+
+def test_a_test_split_may_be_published_without_labels(root: Path) -> None:
+    for folder in ("images", "masks"):
+        (root / folder / "val").rename(root / folder / "test")
+    text = (root / "data.yaml").read_text().replace("val", "test")
+    (root / "data.yaml").write_text(text)
+    for value in range(3):
+        replace_values(root, "test", value, 255)
     report = check_data(root)
     assert report.ok
-    assert [problem.code for problem in report.problems] == ["all-ignored"] * 8 + ["class-absent"] * 6
-    assert report.class_counts("train") == [0, 0, 0]
+    assert [problem.code for problem in report.problems[-4:]] == ["class-absent"] * 3 + ["no-val-split"]
+
+
+@pytest.mark.parametrize(("kept", "absent"), [("train", "val"), ("val", "train")])
+def test_a_split_that_training_needs_and_nobody_gives_is_a_warning(root: Path, kept: str, absent: str) -> None:
+    lines = (root / "data.yaml").read_text().splitlines(keepends=True)
+    (root / "data.yaml").write_text("".join(line for line in lines if not line.startswith(absent)))
+    problem = only(check_data(root))
+    assert (problem.code, problem.severity) == (f"no-{absent}-split", "warning")
+    assert problem.file == str(root / "data.yaml")
+    assert problem.message == f"data set 'data' has no split '{absent}', which training needs"
+    assert problem.fix == f"add '{absent}: {{images: ..., masks: ...}}' to data.yaml"
+    assert check_data(root, splits=[kept]).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -247,9 +321,9 @@ def test_all_faults_of_a_data_set_are_found_at_once(root: Path) -> None:
     assert codes(report) == [
         ("missing-mask", "val_5.png"),
         ("unreadable-picture", "train_0.png"),
-        ("unknown-value", "train_1.png"),
         ("size-mismatch", "train_2.png"),
         ("unreadable-mask", "val_6.png"),
+        ("unknown-value", "train_1.png"),
     ]
 
 
@@ -262,6 +336,20 @@ def test_lonely_and_damaged_files_do_not_stop_the_check_of_a_recognised_folder(
     report = check_data(root)
     assert sum(report.images.values()) == 8
     assert {("missing-mask", "x_3.png"), ("unreadable-mask", "x_4.png")} <= set(codes(report))
+
+
+def test_the_only_pair_of_a_recognised_folder_is_no_leak(write_data: Callable[..., Path]) -> None:
+    root = write_data(yaml="", counts={"x": 1}, images="images", masks="masks")
+    report = check_data(root)
+    assert report.images == {"train": 1, "val": 1}
+    assert report.problems == ()
+    assert report.source == root
+
+
+def test_a_data_yaml_whose_splits_share_a_folder_is_a_leak(root: Path) -> None:
+    text = (root / "data.yaml").read_text().replace("images/val, masks: masks/val", "images/train, masks: masks/train")
+    (root / "data.yaml").write_text(text)
+    assert [problem.code for problem in check_data(root).problems] == ["identical-picture"] * 5
 
 
 def test_what_cannot_be_checked_at_all_is_raised(tmp_path: Path) -> None:
@@ -286,10 +374,10 @@ def test_errors_are_raised_with_the_first_named_and_all_counted() -> None:
     )
     warning = Problem("class-absent", "warning", "masks", "no car", "add one")
     with pytest.raises(DataError) as caught:
-        DataReport({}, {}, (warning, *problems)).raise_if_bad(limit=2)
+        DataReport({}, {}, (warning, *problems), Path("my data/data.yaml")).raise_if_bad(limit=2)
     assert caught.value.message == "the data set has 5 errors: mask 0 is bad; mask 1 is bad (and 3 more)"
-    assert caught.value.fix == "segwright data check DATA lists all"
-    with pytest.raises(DataError, match="the data set has 1 error: mask 0 is bad; segwright data check"):
+    assert caught.value.fix == "segwright data check 'my data/data.yaml' lists all"
+    with pytest.raises(DataError, match=r"the data set has 1 error: mask 0 is bad; check_data\(data\) lists all"):
         DataReport({}, {}, problems[:1]).raise_if_bad()
     DataReport({}, {}, (warning,)).raise_if_bad()
 

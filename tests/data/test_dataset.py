@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from segwright.data import Labels, SegmentationData, load_data
-from segwright.data.dataset import Folders, find_pairs
+from segwright.data.dataset import Folders, find_pairs, how_masks_end
 from segwright.errors import DataError
 from segwright.info import generic_palette
 
@@ -205,3 +205,27 @@ def test_a_share_of_a_folder_cannot_be_written(tmp_path: Path) -> None:
     data = SegmentationData("streets", folders, Labels(("sky",), generic_palette(1)))
     with pytest.raises(DataError, match="split 'val' of 'streets' is a share of one folder"):
         data.to_yaml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "ending"),
+    [
+        (["a_1", "a_11"], ["a_11_L", "a_1_L"], "_L"),
+        (["a", "b"], ["a_mask", "c_mask"], "_mask"),
+        (["a", "b"], ["a", "b_mask"], None),
+        (["a", "b"], ["a_mask", "b_L"], None),
+        (["a", "b"], ["mask_a", "mask_b"], None),
+        (["a", "b"], [], None),
+    ],
+)
+def test_a_common_ending_of_the_masks_is_told(images: list[str], masks: list[str], ending: str | None) -> None:
+    said = f"; the masks' names end in '{ending}': rename them to the pictures' stems" if ending else ""
+    assert how_masks_end(images, masks) == said
+
+
+def test_masks_named_with_an_ending_are_told_when_pairs_are_read(write_data: Callable[..., Path]) -> None:
+    root = write_data()
+    for path in (root / "masks/train").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_L"))
+    with pytest.raises(DataError, match="the masks' names end in '_L'"):
+        load_data(root).pairs("train")

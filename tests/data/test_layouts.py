@@ -100,6 +100,23 @@ def test_a_handful_of_pictures_leaves_no_split_empty(tmp_path: Path, stems: tupl
     assert set(split_of(tmp_path).values()) == {"train", "val"}
 
 
+def test_the_only_picture_serves_as_both_splits_and_this_is_said(tmp_path: Path) -> None:
+    add_picture(tmp_path, "street")
+    data = recognise(tmp_path)
+    assert data.pairs("train") == data.pairs("val")
+    assert data.understood[0] == (
+        "no split folders: the only picture serves as train and as val, so that scores say nothing"
+    )
+
+
+def test_a_jpeg_among_the_masks_tells_no_classes(tmp_path: Path) -> None:
+    add_picture(tmp_path, "street")
+    (tmp_path / "masks/street.png").unlink()
+    Image.new("L", (4, 3), 1).save(tmp_path / "masks/street.jpg")
+    with pytest.raises(DataError, match=r"street.jpg' is a JPEG"):
+        recognise(tmp_path)
+
+
 def test_a_lonely_picture_is_left_for_the_pairing_to_name(tmp_path: Path) -> None:
     for index in range(10):
         add_picture(tmp_path, f"street_{index}")

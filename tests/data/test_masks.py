@@ -1,6 +1,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from segwright.data import Labels, MaskReader
 from segwright.data.masks import count_pixels, read_raw_mask
+from segwright.data.transforms import EXIF_ORIENTATION
 from segwright.errors import DataError
 
 CLASSES = ("sky", "road", "car")
@@ -125,23 +127,65 @@ def test_an_unknown_value_names_file_value_count_place_and_fix(tmp_path: Path) -
     path = saved(tmp_path, raw)
     error = refused(MaskReader(Labels(CLASSES)), path)
     assert error.message == (
-        f"mask '{path}' holds value 34 (3 px, first at row 2, column 1) and 1 other unknown values; "
+        f"mask '{path}' holds unknown values 34 (3 px), 9 (1 px), first at row 2, column 1; "
         "classes end at 2 and ignore is 255"
     )
-    assert error.fix.startswith("add 'map: {34: ignore}' to data.yaml")
+    assert error.fix == "add 'map: {34: ignore, 9: ignore}' to data.yaml, or the classes they mean"
+
+
+def test_an_unknown_value_in_a_window_is_told_with_all_of_the_file(tmp_path: Path) -> None:
+    raw = np.zeros((4, 5), np.uint8)
+    raw[2, 1:4], raw[3, 0] = 34, 9
+    path = saved(tmp_path, raw)
+    reader = MaskReader(Labels(CLASSES))
+    with pytest.raises(DataError, match=r"34 \(3 px\), 9 \(1 px\), first at row 2, column 1"):
+        reader.decode(raw[3:, :1], path, whole=raw)
+    assert not reader.decode(raw[:2], path, whole=raw).any()
+
+
+def test_unknown_values_are_added_to_a_map_that_is_there(tmp_path: Path) -> None:
+    path = saved(tmp_path, np.array([[7, 34]], np.uint8))
+    error = refused(MaskReader(Labels(CLASSES, map={7: "road"})), path)
+    assert error.fix == "add '34: ignore' to 'map' in data.yaml, or the class it means"
 
 
 def test_an_unknown_colour_names_the_colour_and_the_fix(tmp_path: Path) -> None:
     pixels = np.full((2, 3, 3), COLOURS[1], np.uint8)
     pixels[1, 2] = (1, 2, 3)
     error = refused(MaskReader(Labels(CLASSES, COLOURS, palette_is_stated=True)), saved(tmp_path, pixels))
-    assert "holds value 1,2,3 (1 px, first at row 1, column 2)" in error.message
+    assert "holds value 1,2,3 (1 px), first at row 1, column 2" in error.message
     assert 'map: {"1,2,3": ignore}' in error.fix
 
 
-def test_a_lossy_mask_is_told_to_become_png(tmp_path: Path) -> None:
-    path = saved(tmp_path, np.random.default_rng(0).integers(0, 3, (16, 16)).astype(np.uint8) * 80, "mask.jpg")
-    assert "save it as PNG" in refused(MaskReader(Labels(CLASSES)), path).fix
+@pytest.mark.parametrize(("name", "kind"), [("mask.jpg", "a JPEG"), ("mask.webp", "a lossy WebP")])
+@pytest.mark.parametrize("values", [(0, 1), (0, 80)])
+def test_lossy_masks_are_refused_even_where_all_values_are_known(
+    tmp_path: Path, name: str, kind: str, values: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).choice(np.array(values, np.uint8), (16, 16))
+    path = saved(tmp_path, pixels, name, mode="L")
+    error = refused(MaskReader(Labels(CLASSES)), path)
+    assert error.message == f"mask '{path}' is {kind}, which smears class values"
+    assert error.fix == "export it as PNG from the labelling tool"
+
+
+def test_a_jpeg_with_previews_is_a_lossy_mask_too(tmp_path: Path) -> None:
+    picture = Image.fromarray(INDICES)
+    picture.save(tmp_path / "mask.jpg", "MPO", save_all=True, append_images=[picture])
+    assert "is a JPEG" in refused(MaskReader(Labels(CLASSES)), tmp_path / "mask.jpg").message
+
+
+@pytest.mark.parametrize("has_metadata", [False, True])
+def test_lossless_webp_masks_keep_their_values(tmp_path: Path, has_metadata: bool) -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 1  # metadata, and a profile of odd length, move the picture's chunk
+    extra: dict[str, Any] = {"exif": exif, "icc_profile": b"odd"} if has_metadata else {}
+    table = np.zeros((256, 3), np.uint8)
+    table[:3] = COLOURS
+    Image.fromarray(table[INDICES]).save(tmp_path / "mask.webp", lossless=True, **extra)
+    np.testing.assert_array_equal(read_raw_mask(tmp_path / "mask.webp"), table[INDICES])
+    Image.fromarray(table[INDICES]).save(tmp_path / "mask.webp", lossless=False, **extra)
+    assert "is a lossy WebP" in refused(MaskReader(Labels(CLASSES)), tmp_path / "mask.webp").message
 
 
 def test_a_mask_of_decimal_numbers_is_refused(tmp_path: Path) -> None:

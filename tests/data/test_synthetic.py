@@ -1,5 +1,6 @@
 """The drawn street scenes: same seed same bytes, masks that fit, and a data set that is written whole or not at all."""
 
+import errno
 from itertools import groupby
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from segwright.data.synthetic import CLASSES, IGNORE_INDEX, PALETTE, draw_scene, write_dataset
 from segwright.data.synthetic.canvas import Canvas
 from segwright.data.synthetic.classes import PERSON, POLE, ROAD, SKY
-from segwright.errors import ConfigError, DataError, ShapeError
+from segwright.errors import ConfigError, DataError, RunError, ShapeError
 
 Scene = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 SIZE = (48, 64)
@@ -167,7 +168,28 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("counts", [{"../train": 1}, {"train": -1}])
+@pytest.mark.parametrize("reason", [OSError(errno.ENOSPC, "No space left on device"), OSError("encoder error -2")])
+def test_a_full_disk_names_the_folder_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: OSError
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise reason
+
+    monkeypatch.setattr(Image.Image, "save", refuse)
+    with pytest.raises(RunError) as caught:
+        write_dataset(tmp_path / "streets", counts={"train": 1}, size=SIZE)
+    assert caught.value.message == f"could not write '{tmp_path / 'streets'}': {reason.strerror or reason}"
+    assert "disk with space" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_none_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious", encoding="utf-8")
+    with pytest.raises(RunError, match=r"could not write '.*/file/streets': "):
+        write_dataset(tmp_path / "file" / "streets", counts={"train": 1}, size=SIZE)
+
+
+@pytest.mark.parametrize("counts", [{"../train": 1}, {"train": -1}, {"train": 0, "val": 0}, {}])
 def test_splits_that_cannot_be_written_are_refused(tmp_path: Path, counts: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         write_dataset(tmp_path / "streets", counts=counts, size=SIZE)

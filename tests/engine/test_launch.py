@@ -31,6 +31,23 @@ def test_unknown_word_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "place"),
+    [("train.lr", "train.lr"), ("warmup_iters", "train.warmup_iters"), ("train.lrr", "train.lrr")],
+)
+def test_setting_of_the_tree_given_as_a_word_is_told_its_place(word: str, place: str) -> None:
+    error = refused(words={word: 0.1})
+    assert error.message == f"train has no argument '{word}'"
+    assert error.fix == f"settings of the tree are given as settings={{'{place}': 0.1}}"
+
+
+@pytest.mark.parametrize("given", [{"words": {"weights": "imagenet"}}, {"settings": {"model.weights": "imagenet"}}])
+def test_imagenet_weights_that_do_not_exist_are_refused(given: dict[str, Any]) -> None:
+    error = refused(**given)
+    assert error.message == "model 'fast_scnn' has no ImageNet weights"
+    assert error.exit_code == 2
+
+
+@pytest.mark.parametrize(
     ("words", "settings"),
     [
         ({"epochs": 3, "minutes": 2}, {}),

@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -260,12 +261,20 @@ def test_bf16_computes_in_bfloat16_and_stays_near(model: SegmentationModel) -> N
         ({"tta": "rotate"}, "rotate"),
         ({"window": (0, 5)}, "(0, 5)"),
         ({"window": (5,)}, "(5,)"),
+        ({"window": 64}, "window must be (height, width) in pixels, got 64"),
+        ({"window": (64.5, 64)}, "(64.5, 64)"),
+        ({"window": "64"}, "got 64"),
+        ({"tta": ["flip"]}, "['flip']"),
+        ({"tta": True}, "True"),
+        ({"scales": 0.5}, "scales must be a list of positive numbers, got 0.5"),
+        ({"scales": "big"}, "got big"),
+        ({"scales": ("big",)}, "('big',)"),
         ({"scales": ()}, "()"),
         ({"scales": (1.0, -1.0)}, "-1.0"),
         ({"scales": (float("nan"),)}, "nan"),
     ],
 )
-def test_wrong_option_is_named_with_what_is_there(model: SegmentationModel, wrong: dict[str, str], named: str) -> None:
+def test_wrong_option_is_named_with_what_is_there(model: SegmentationModel, wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Predictor(model, **wrong)
     assert named in caught.value.message
@@ -280,6 +289,20 @@ def test_fix_lists_the_runtimes_and_devices(model: SegmentationModel) -> None:
         Predictor(model, device="tpu")
     assert caught.value.fix.startswith("choose one of: auto, ")
     assert caught.value.fix.endswith("cpu")
+
+
+def test_fix_shows_a_window_and_scales(model: SegmentationModel) -> None:
+    with pytest.raises(ConfigError, match="got 64") as caught:
+        Predictor(model, window=64)  # type: ignore[arg-type]
+    assert "window=(512, 512)" in caught.value.fix
+    with pytest.raises(ConfigError) as caught:
+        Predictor(model, scales=2)  # type: ignore[arg-type]
+    assert "scales=(0.75, 1, 1.25)" in caught.value.fix
+
+
+@pytest.mark.parametrize("options", [{"window": [32, 48]}, {"scales": np.array([0.5, 1])}, {"scales": [1]}])
+def test_lists_and_arrays_of_numbers_are_taken(model: SegmentationModel, options: dict[str, Any]) -> None:
+    assert Predictor(model, device="cpu", **options)(picture(40, 50)).mask.shape == (40, 50)
 
 
 def test_model_without_info_is_refused(model: SegmentationModel) -> None:

@@ -1,10 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segwright.errors import RunError
+from segwright.errors import ConfigError, RunError
 from segwright.inference import Prediction
 
 PALETTE = ((0, 0, 0), (128, 64, 128), (70, 130, 180))
@@ -30,6 +31,13 @@ def test_overlay_is_a_picture_half_in_colour(prediction: Prediction) -> None:
     assert overlay.getpixel((0, 0)) == (50, 50, 50)
     assert overlay.getpixel((2, 0)) == (114, 82, 114)
     assert prediction.overlay(alpha=0).getpixel((2, 0)) == (100, 100, 100)
+
+
+@pytest.mark.parametrize("alpha", ["half", None, (0.5,), -0.1, float("nan")])
+def test_alpha_that_is_no_share_is_refused(prediction: Prediction, alpha: Any) -> None:
+    with pytest.raises(ConfigError, match="alpha must") as caught:
+        prediction.overlay(alpha)
+    assert caught.value.fix
 
 
 def test_saved_mask_comes_back_with_its_colours(prediction: Prediction, tmp_path: Path) -> None:

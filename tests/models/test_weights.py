@@ -178,16 +178,29 @@ def test_training_starts_from_the_weights_of_a_file_or_run_folder(path: Path, fr
     assert_same_tensors(model.state_dict(), network().state_dict())
 
 
-def test_classifiers_for_other_classes_stay_fresh() -> None:
+def test_classifiers_for_other_classes_stay_fresh(caplog: pytest.LogCaptureFixture) -> None:
     model, source = create_model("fast_scnn", num_classes=7, variant="mmseg"), network()
     fresh = model.classifier[3].weight.clone()
-    sentence = transfer_weights(model, source, "streets")
-    assert sentence == "276 of 282 tensors from 'streets'; new: aux_heads.context.2, aux_heads.detail.2, classifier.3"
+    transfer_weights(model, source, "streets")
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == (
+        "WARNING",
+        "weights from 'streets': 276 of 282 tensors taken; aux_heads.context.2, aux_heads.detail.2, classifier.3: "
+        "fresh (2 classes there, 7 here)",
+    )
     assert torch.equal(model.classifier[3].weight, fresh)
     own, theirs = model.state_dict(), source.state_dict()
     shared = [key for key in own if own[key].shape == theirs[key].shape]
     assert len(shared) == 276
     assert_same_tensors({key: own[key] for key in shared}, {key: theirs[key] for key in shared})
+
+
+def test_weights_that_all_fit_are_no_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        create_model("fast_scnn", num_classes=2, weights=path, variant="mmseg")
+    (record,) = caplog.records
+    expected = ("INFO", f"weights from '{path}': 282 of 282 tensors taken")
+    assert (record.levelname, record.getMessage()) == expected
 
 
 class OtherSystem(SegmentationModel):

@@ -49,7 +49,12 @@ def plan_jobs(
 
 def _outputs(place: Path) -> tuple[Path, Path, Path]:
     """The files of a picture at a place below the output folder: mask, overlay and confidence."""
-    return tuple(place.with_name(f"{place.stem}{end}") for end in (".png", "_overlay.jpg", "_confidence.png"))
+    stem = place.stem
+    return (
+        place.with_name(f"{stem}.png"),
+        place.with_name(f"{stem}_overlay.jpg"),
+        place.with_name(f"{stem}_confidence.png"),
+    )
 
 
 def _places(sources: Sequence[str], out: Path) -> dict[Path, Path]:
@@ -94,14 +99,17 @@ def _without_former(root: Path, paths: list[Path], out: Path) -> list[Path]:
     """
     if out.resolve() == root.resolve() or not out.resolve().is_relative_to(root.resolve()):
         return paths
-    kept = [path for path in paths if not path.resolve().is_relative_to(out.resolve())]
-    former = {output.resolve() for path in kept for output in _outputs(out / path.relative_to(root))}
-    if any(path.resolve() not in former for path in paths if path not in kept) and kept:
-        raise _out_among_sources(out)
-    if len(kept) < len(paths):
-        say("note:", f"{len(paths) - len(kept)} pictures in the output folder '{out}' are left out")
+    kept: list[Path] = []
+    inside: list[Path] = []
+    for path in paths:
+        (inside if path.resolve().is_relative_to(out.resolve()) else kept).append(path)
     if not kept:
         raise DataError(f"'{root}' holds no picture outside the output folder '{out}'", fix="give another --out")
+    former = {output.resolve() for path in kept for output in _outputs(out / path.relative_to(root))}
+    if any(path.resolve() not in former for path in inside):
+        raise _out_among_sources(out)
+    if inside:
+        say("note:", f"{len(inside)} pictures in the output folder '{out}' are left out")
     return kept
 
 
@@ -110,11 +118,11 @@ def _out_among_sources(out: Path) -> ConfigError:
 
 
 def _check(jobs: Sequence[Job], out: Path) -> None:
-    folders = {job.source.resolve().parent for job in jobs}
+    folders = {folder for job in jobs for folder in (job.source.parent.resolve(), job.source.resolve().parent)}
     owners: dict[Path, Path] = {}
     for job in jobs:
         for output in job.outputs():
-            if output.resolve().parent in folders:
+            if output.parent.resolve() in folders:
                 raise _out_among_sources(out)
             owner = owners.setdefault(output.resolve(), job.source)
             if owner != job.source:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,12 +21,14 @@ from segwright.data.dataset import (
     FoundFiles,
     SegmentationData,
     find_files,
+    how_masks_end,
     no_picture,
     same_stem,
 )
-from segwright.data.masks import MaskReader, count_pixels, read_raw_mask
+from segwright.data.masks import LossyMaskError, MaskReader, RawValue, count_pixels, read_raw_mask
 from segwright.data.source import load_data
 from segwright.data.transforms import sizes_differ
+from segwright.data.unknown import UnknownValues
 from segwright.errors import DataError
 from segwright.runtime.images import read_image
 
@@ -60,12 +63,14 @@ class DataReport:
     Args:
         images: number of pictures per split.
         classes: pixels of each class, by split and class name; masks that cannot be read are left out.
-        problems: in order of split and file.
+        problems: of single files in order of split and file, then of whole splits.
+        source: the data.yaml or the folder that was checked, where there is one.
     """
 
     images: dict[str, int]
     classes: dict[str, dict[str, int]]
     problems: tuple[Problem, ...]
+    source: Path | None = None
 
     @property
     def ok(self) -> bool:
@@ -98,7 +103,8 @@ class DataReport:
         more = f" (and {len(errors) - limit} more)" if len(errors) > limit else ""
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         listed = "; ".join(problem.message for problem in errors[:limit])
-        raise DataError(f"the data set has {count}: {listed}{more}", fix="segwright data check DATA lists all")
+        command = "check_data(data)" if self.source is None else f"segwright data check {shlex.quote(str(self.source))}"
+        raise DataError(f"the data set has {count}: {listed}{more}", fix=f"{command} lists all")
 
 
 class _Job(NamedTuple):
@@ -110,11 +116,35 @@ class _Job(NamedTuple):
 
 
 class _Findings(NamedTuple):
-    """What one job has shown: hash of the picture's bytes, and pixels per class where the mask could be read."""
+    """What one job has shown: hash of the picture's bytes, and what the mask holds where it could be read.
+
+    One of the last three at most is given: pixels per class, pixels of each unknown value, or that it is an RGB mask
+    of a data set without colours.
+    """
 
     problems: list[Problem]
-    digest: bytes | None
-    counts: Sequence[int] | None
+    digest: bytes | None = None
+    counts: Sequence[int] | None = None
+    unknown: Mapping[RawValue, int] | None = None
+    is_colour_mask: bool = False
+
+
+class _Totals:
+    """What the masks of one split hold together."""
+
+    def __init__(self, reader: MaskReader, split: str) -> None:
+        self.counts = np.zeros(len(reader.labels.classes), np.int64)
+        self.read = 0
+        self.unknown = UnknownValues(reader, split)
+
+    def add(self, mask: Path, findings: _Findings) -> None:
+        if findings.counts is not None:
+            self.counts += findings.counts
+            self.read += 1
+        elif findings.unknown:
+            self.unknown.add(mask, findings.unknown)
+        elif findings.is_colour_mask:
+            self.unknown.add_colour_mask(mask)
 
 
 def check_data(
@@ -126,8 +156,10 @@ def check_data(
     """Read every picture and mask in full and say what is wrong with them.
 
     Codes of errors: ``missing-folder``, ``no-picture``, ``missing-mask``, ``missing-picture``, ``duplicate-stem``,
-    ``unreadable-picture``, ``unreadable-mask``, ``size-mismatch``, ``unknown-value``, ``colour-mask``. Of warnings:
-    ``all-ignored``, ``class-absent``, ``class-only-in-val``, ``identical-picture``.
+    ``unreadable-picture``, ``unreadable-mask``, ``lossy-mask``, ``size-mismatch``, and once per split
+    ``unknown-value``, ``colour-mask``, ``nothing-labelled``. Of warnings: ``all-ignored``, ``class-absent``,
+    ``class-only-in-val``, ``identical-picture``, and where all splits are checked ``no-train-split``,
+    ``no-val-split``.
 
     Args:
         data: a data set, its folder or its data.yaml.
@@ -146,22 +178,24 @@ def check_data(
         found = _list_split(source, split, problems)
         images[split] = sum(job.image is not None for job in found)
         jobs += found
-    counts = {split: np.zeros(len(source.classes), np.int64) for split in chosen}
-    read = dict.fromkeys(chosen, 0)
-    first_seen: dict[bytes, tuple[str, Path]] = {}
     reader = MaskReader(source.labels)
+    totals = {split: _Totals(reader, split) for split in chosen}
+    first_seen: dict[bytes, tuple[str, Path]] = {}
     with _no_truncated_images(), ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         for done, (job, findings) in enumerate(zip(jobs, pool.map(partial(_read, reader), jobs), strict=True), start=1):
             problems += findings.problems
-            problems += _seen_before(job, findings.digest, first_seen)
-            if findings.counts is not None:
-                counts[job.split] += findings.counts
-                read[job.split] += 1
+            problems += _seen_before(source, job, findings.digest, first_seen)
+            if job.mask is not None:
+                totals[job.split].add(job.mask, findings)
             if progress:
                 progress(done, len(jobs))
-    problems += _absent_classes(source, counts, read)
-    classes = {split: dict(zip(source.classes, counts[split].tolist(), strict=True)) for split in chosen}
-    return DataReport(images, classes, tuple(problems))
+    for split in chosen:
+        problems += [_error(code, path, error) for code, path, error in totals[split].unknown.errors()]
+    problems += _absent_classes(source, totals)
+    if splits is None:
+        problems += _absent_splits(source)
+    classes = {split: dict(zip(source.classes, totals[split].counts.tolist(), strict=True)) for split in chosen}
+    return DataReport(images, classes, tuple(problems), source.source)
 
 
 def _list_split(data: SegmentationData, split: str, problems: list[Problem]) -> list[_Job]:
@@ -173,8 +207,9 @@ def _list_split(data: SegmentationData, split: str, problems: list[Problem]) -> 
         problems.append(_error("no-picture", folders.images, no_picture(folders.images)))
     pictures, partners = (files.by_stem if files else {} for files in (images, masks))
     if images and masks:
-        problems += _lonely(pictures, partners, "mask", folders.masks)
-        problems += _lonely(partners, pictures, "picture", folders.images)
+        ending = how_masks_end(pictures, partners)
+        problems += _lonely(pictures, partners, "mask", folders.masks, ending)
+        problems += _lonely(partners, pictures, "picture", folders.images, ending)
     return [_Job(split, pictures.get(stem), partners.get(stem)) for stem in sorted(pictures.keys() | partners)]
 
 
@@ -190,11 +225,13 @@ def _list_folder(
     return found
 
 
-def _lonely(files: Mapping[str, Path], others: Mapping[str, Path], what: str, where: Path) -> Iterator[Problem]:
+def _lonely(
+    files: Mapping[str, Path], others: Mapping[str, Path], what: str, where: Path, ending: str
+) -> Iterator[Problem]:
     for stem, path in files.items():
         if stem not in others:
             message = f"'{path}' has no {what} of the same stem in '{where}'"
-            yield Problem(f"missing-{what}", "error", str(path), message, f"add the {what}, or remove the file")
+            yield Problem(f"missing-{what}", "error", str(path), message, f"add the {what}, or remove the file{ending}")
 
 
 def _read(reader: MaskReader, job: _Job) -> _Findings:
@@ -208,31 +245,34 @@ def _read(reader: MaskReader, job: _Job) -> _Findings:
         except (DataError, OSError) as error:
             problems.append(_error("unreadable-picture", job.image, error))
     if job.mask is None:
-        return _Findings(problems, digest, None)
+        return _Findings(problems, digest)
     try:
         raw = read_raw_mask(job.mask)
     except DataError as error:
-        problems.append(_error("unreadable-mask", job.mask, error))
-        return _Findings(problems, digest, None)
+        code = "lossy-mask" if isinstance(error, LossyMaskError) else "unreadable-mask"
+        problems.append(_error(code, job.mask, error))
+        return _Findings(problems, digest)
     if job.image is not None and image_size is not None and raw.shape[:2] != image_size:
         differ = sizes_differ(job.image, (image_size[0], image_size[1]), job.mask, raw.shape[:2])
         problems.append(_error("size-mismatch", job.mask, differ))
-    counts, problem = _count(reader, raw, job.mask)
-    return _Findings([*problems, problem] if problem else problems, digest, counts)
+    return _decoded(reader, raw, job.mask, problems, digest)
 
 
-def _count(reader: MaskReader, raw: NDArray[np.integer], path: Path) -> tuple[Sequence[int] | None, Problem | None]:
-    """Pixels per class of a mask's raw values, or what is wrong with them."""
+def _decoded(
+    reader: MaskReader, raw: NDArray[np.integer], path: Path, problems: list[Problem], digest: bytes | None
+) -> _Findings:
+    """What the raw values of a mask mean, added to what is known of the job."""
     labels = reader.labels
     try:
         counts = count_pixels(reader.decode(raw, path), len(labels.classes))
-    except DataError as error:
-        code = "colour-mask" if raw.ndim == 3 and not labels.colour_table() else "unknown-value"
-        return None, _error(code, path, error)
-    if any(counts):
-        return counts, None
-    message = f"mask '{path}' holds ignored pixels only, so that its picture teaches and tests nothing"
-    return counts, Problem("all-ignored", "warning", str(path), message, "remove the pair, or label it")
+    except DataError:
+        if raw.ndim == 3 and not labels.colour_table():
+            return _Findings(problems, digest, is_colour_mask=True)
+        return _Findings(problems, digest, unknown=reader.unknown_values(raw, path))
+    if not any(counts):
+        message = f"mask '{path}' holds ignored pixels only, so that its picture teaches and tests nothing"
+        problems.append(Problem("all-ignored", "warning", str(path), message, "remove the pair, or label it"))
+    return _Findings(problems, digest, counts)
 
 
 def _digest(path: Path) -> bytes:
@@ -240,35 +280,59 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _seen_before(job: _Job, digest: bytes | None, first_seen: dict[bytes, tuple[str, Path]]) -> Iterator[Problem]:
-    """A warning where another split has the same picture, byte by byte."""
+def _seen_before(
+    data: SegmentationData, job: _Job, digest: bytes | None, first_seen: dict[bytes, tuple[str, Path]]
+) -> Iterator[Problem]:
+    """A warning where another split has the same picture, byte by byte.
+
+    The only pair of a recognised folder is both splits: that is said in ``understood``.
+    """
     if digest is None or job.image is None:
         return
     split, path = first_seen.setdefault(digest, (job.split, job.image))
-    if split != job.split:
+    if split != job.split and not (path == job.image and data.understood):
         message = f"picture '{job.image}' of {job.split} is the same as '{path}' of {split}"
         fix = "remove it from one of the two: a score on pictures that were trained on says nothing"
         yield Problem("identical-picture", "warning", str(job.image), message, fix)
 
 
-def _absent_classes(
-    data: SegmentationData, counts: Mapping[str, NDArray[np.int64]], read: Mapping[str, int]
-) -> Iterator[Problem]:
-    """Warnings of classes without a pixel, from the splits with at least one mask that could be read."""
-    for split in (split for split in counts if read[split]):
-        for index, name in enumerate(data.classes):
-            if counts[split][index]:
+def _absent_classes(data: SegmentationData, totals: Mapping[str, _Totals]) -> Iterator[Problem]:
+    """Classes without a pixel, of the splits with at least one mask that could be read.
+
+    A train or val split without any labelled pixel is an error; a test split may be published without labels.
+    """
+    in_val = totals["val"].counts if "val" in totals else None
+    for split, (counts, read) in {split: (total.counts, total.read) for split, total in totals.items()}.items():
+        folder = str(data.folders[split].masks)
+        if read and not counts.any() and split != "test":
+            what = "trained" if split == "train" else "scored"
+            message = f"the {read} masks of {split} hold no labelled pixel: nothing can be {what}"
+            fix = "label some, or take values out of 'ignore' and 'map' in data.yaml"
+            yield Problem("nothing-labelled", "error", folder, message, fix)
+            continue
+        for index, name in enumerate(data.classes if read else ()):
+            if counts[index]:
                 continue
-            where = f"class '{name}' has no pixel in the {read[split]} masks of {split}"
+            where = f"class '{name}' has no pixel in the {read} masks of {split}"
             fix = f"add pictures of '{name}' to {split}, or remove the class from data.yaml"
-            folder = str(data.folders[split].masks)
             if split != "train":
                 yield Problem("class-absent", "warning", folder, f"{where}: it cannot be scored there", fix)
-            elif "val" in counts and counts["val"][index]:
+            elif in_val is not None and in_val[index]:
                 only = f"{where}, but in val: it is never trained and scores 0"
                 yield Problem("class-only-in-val", "warning", folder, only, fix)
             else:
                 yield Problem("class-absent", "warning", folder, f"{where}: it is never trained", fix)
+
+
+def _absent_splits(data: SegmentationData) -> Iterator[Problem]:
+    """Warnings where a data set cannot be trained on for want of a split."""
+    for split in ("train", "val"):
+        if split not in data.folders:
+            message = f"data set '{data.name}' has no split '{split}', which training needs"
+            fix = f"add '{split}: {{images: ..., masks: ...}}' to data.yaml"
+            if data.understood:
+                fix = f"add folders of pictures and masks for {split}, named like those of {', '.join(data.folders)}"
+            yield Problem(f"no-{split}-split", "warning", str(data.source or data.name), message, fix)
 
 
 def _error(code: str, path: Path, error: DataError | OSError) -> Problem:

@@ -253,7 +253,8 @@ def show_value(value: RawValue) -> str:
 
 def _packed(colours: IntArray) -> IntArray:
     """(..., 3) colours as (...) 24-bit numbers."""
-    return colours.astype(np.int64) @ np.array([65536, 256, 1])
+    packed: IntArray = colours.astype(np.int64) @ np.array([65536, 256, 1])
+    return packed
 
 
 def _unpack(packed: int) -> Colour:

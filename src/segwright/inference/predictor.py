@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -48,7 +49,8 @@ class Predictor:
         precision: what the network computes in: ``fp32`` or ``bf16``.
 
     Raises:
-        ConfigError: an unknown runtime, device, precision or tta, or a window or scale that is not positive.
+        ConfigError: an unknown runtime, device, precision or tta, a window that is not two whole numbers, or scales
+            that are no list of positive numbers.
         MissingExtraError: torch is not installed.
         WeightsError: a model file that cannot be read.
 
@@ -72,16 +74,7 @@ class Predictor:
         *,
         scales: Sequence[float] = (1.0,),
     ) -> None:
-        if runtime not in ("auto", *RUNTIMES):
-            raise ConfigError(f"unknown runtime '{runtime}'", fix=f"choose one of: auto, {', '.join(RUNTIMES)}")
-        if tta not in (None, "flip"):
-            raise ConfigError(f"unknown tta '{tta}'", fix="choose None or 'flip'; sizes are given as scales")
-        if window is not None and (len(window) != 2 or min(window) < 1):
-            raise ConfigError(f"window must be (height, width) in pixels, got {window}", fix="give two numbers >= 1")
-        if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales):
-            raise ConfigError(
-                f"scales must be positive numbers, got {tuple(scales)}", fix="1 is the picture's own size"
-            )
+        _check_options(runtime, tta, window, scales)
         self.tta, self.window, self.scales, self.confidence = tta, window, tuple(scales), confidence
         self.network: Network = _torch_network(model, device, precision)
         self.info, self.precision = self.network.info, self.network.precision
@@ -146,6 +139,33 @@ class Predictor:
             scores[:, *box.place] += resize(logits, (box.height, box.width), align_corners=align_corners)
             visits[box.place] += 1
         return np.divide(scores, visits, out=scores)
+
+
+def _check_options(runtime: object, tta: object, window: object, scales: object) -> None:
+    """Whatever was given, in words or from a script without types."""
+    if runtime not in ("auto", *RUNTIMES):
+        raise ConfigError(f"unknown runtime '{runtime}'", fix=f"choose one of: auto, {', '.join(RUNTIMES)}")
+    if tta not in (None, "flip"):
+        raise ConfigError(f"unknown tta '{tta}'", fix="choose None or 'flip'; sizes are given as scales")
+    sides = _numbers(window)
+    if window is not None and not (len(sides) == 2 and all(side >= 1 and side == int(side) for side in sides)):
+        raise ConfigError(
+            f"window must be (height, width) in pixels, got {window}",
+            fix="give two whole numbers >= 1, for example window=(512, 512)",
+        )
+    if not _numbers(scales) or min(_numbers(scales)) <= 0:
+        raise ConfigError(
+            f"scales must be a list of positive numbers, got {scales}",
+            fix="give for example scales=(0.75, 1, 1.25); 1 is the picture's own size",
+        )
+
+
+def _numbers(values: object) -> list[float]:
+    """The values of a list of finite numbers; none where it is anything else."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        return []
+    are_numbers = all(isinstance(value, Real) and math.isfinite(value) for value in values)
+    return list(values) if are_numbers else []
 
 
 def _torch_network(model: "SegmentationModel | str | Path", device: str, precision: str) -> Network:

@@ -1,12 +1,14 @@
 """What a prediction says, and what can be done with it."""
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from segwright.errors import ConfigError
 from segwright.info import Colour
 from segwright.runtime import class_areas, overlay, save_mask
 from segwright.runtime.masks import MaskArray
@@ -43,8 +45,10 @@ class Prediction:
             alpha: share of the colours, 0..1.
 
         Raises:
-            ConfigError: ``alpha`` outside 0..1.
+            ConfigError: ``alpha`` outside 0..1, or no number.
         """
+        if not isinstance(alpha, Real):
+            raise ConfigError(f"alpha must be a number, got {alpha!r}", fix="give 0 (picture) to 1 (colours)")
         return Image.fromarray(overlay(self.image, self.mask, self.palette, alpha))
 
     def save(self, path: str | Path) -> None:
