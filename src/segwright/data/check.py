@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -189,8 +190,7 @@ def check_data(
                 totals[job.split].add(job.mask, findings)
             if progress:
                 progress(done, len(jobs))
-    for split in chosen:
-        problems += [_error(code, path, error) for code, path, error in totals[split].unknown.errors()]
+    problems += _unknown_values(totals)
     problems += _absent_classes(source, totals)
     if splits is None:
         problems += _absent_splits(source)
@@ -294,6 +294,15 @@ def _seen_before(
         message = f"picture '{job.image}' of {job.split} is the same as '{path}' of {split}"
         fix = "remove it from one of the two: a score on pictures that were trained on says nothing"
         yield Problem("identical-picture", "warning", str(job.image), message, fix)
+
+
+def _unknown_values(totals: Mapping[str, _Totals]) -> Iterator[Problem]:
+    """One error per split and kind."""
+    everywhere: Counter[RawValue] = sum((total.unknown.pixels for total in totals.values()), Counter())
+    values = [value for value, _ in everywhere.most_common()]
+    for total in totals.values():
+        for code, path, error in total.unknown.errors(values):
+            yield _error(code, path, error)
 
 
 def _absent_classes(data: SegmentationData, totals: Mapping[str, _Totals]) -> Iterator[Problem]:
