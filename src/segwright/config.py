@@ -61,6 +61,8 @@ class DataSettings(_Settings):
     """Largest relative change of each colour channel on its own."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that read ahead, per training process; none: from the number of cores."""
+    memory_mb: Annotated[int, Field(ge=0)] = 1024
+    """Megabytes of decoded files kept in memory, per reading process; small data is then decoded once."""
     check: bool = True
     """Read every file of both splits before the first step and stop at the first fault."""
 

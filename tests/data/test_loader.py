@@ -56,6 +56,13 @@ def test_batches_do_not_depend_on_the_number_of_workers(data: SegmentationData, 
     assert are_equal(batches(samples, 0, 7), batches(samples, 0, 7, workers=workers))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_files_kept_in_memory_change_no_batch(data: SegmentationData, workers: int) -> None:
+    without = samples_of(data)
+    kept = TrainingSamples(without.pairs, data.labels, without.augmentation, without.seed, memory_mb=1)
+    assert are_equal(batches(without, 0, 9), batches(kept, 0, 9, workers=workers))
+
+
 @pytest.mark.parametrize(("first", "workers"), [(1, 0), (3, 0), (6, 0), (3, 2)])
 def test_a_resumed_stream_goes_on_where_it_stopped(data: SegmentationData, first: int, workers: int) -> None:
     whole = batches(samples_of(data), 0, 7)

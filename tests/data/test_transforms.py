@@ -10,6 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from segwright.data import Augmentation, Labels, MaskReader
+from segwright.data.decoded import DecodedFiles
 from segwright.data.transforms import (
     EXIF_ORIENTATION,
     Window,
@@ -220,7 +221,7 @@ def test_a_jpeg_draft_is_close_to_the_full_decode(
     with Image.open(path) as picture:
         full = np.asarray(Image.open(path).convert("RGB"))
         full = full if orientation == 1 else np.rot90(full, -1)
-        small, window = read_window(picture, Window(37, 51, 16 * divisor, 24 * divisor, 16, 24))
+        small, window = read_window(picture, Window(37, 51, 16 * divisor, 24 * divisor, 16, 24), DecodedFiles())
     box = full[window.top : window.top + window.height, window.left : window.left + window.width]
     blocks = box[: 16 * divisor, : 24 * divisor].reshape(16, divisor, 24, divisor, 3).mean((1, 3))
     difference = np.abs(small.permute(1, 2, 0).numpy() - blocks)
@@ -232,7 +233,7 @@ def test_a_jpeg_draft_is_close_to_the_full_decode(
 def test_a_shrunk_jpeg_is_decoded_small(tmp_path: Path, orientation: int) -> None:
     path = written(tmp_path, smooth_picture((256, 384)), np.zeros((256, 384), np.uint8), ".jpg", orientation)
     with Image.open(path) as picture:
-        read_window(picture, Window(0, 0, 256, 384, 64, 96))
+        read_window(picture, Window(0, 0, 256, 384, 64, 96), DecodedFiles())
         assert sorted(picture.size) == [64, 96]
 
 
@@ -250,7 +251,7 @@ def test_cut_then_resize_is_resize_then_cut_inside(
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
     path = written(tmp_path, image, np.zeros((48, 64), np.uint8))
     with Image.open(path) as picture:
-        cut, shown = read_window(picture, window)
+        cut, shown = read_window(picture, window, DecodedFiles())
     resized = F.interpolate(torch.from_numpy(image).permute(2, 0, 1)[None].float(), whole, mode="bilinear")[0]
     expected = resized[:, corner[0] : corner[0] + window.out_height, corner[1] : corner[1] + window.out_width]
     assert shown == window

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from segwright.data.dataset import Pair
+from segwright.data.decoded import DecodedFiles
 from segwright.data.masks import Labels, MaskReader
 from segwright.data.transforms import Augmentation, training_sample
 from segwright.errors import DataError
@@ -29,17 +30,20 @@ class TrainingSamples(Dataset[Sample]):
         labels: what the mask values mean.
         augmentation: how samples are drawn.
         seed: of order and augmentation.
+        memory_mb: megabytes of decoded files to keep, in each reading process.
     """
 
-    def __init__(self, pairs: Sequence[Pair], labels: Labels, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], labels: Labels, augmentation: Augmentation, seed: int, *, memory_mb: int = 0
+    ) -> None:
         self.pairs, self.augmentation, self.seed = list(pairs), augmentation, seed
-        self.reader = MaskReader(labels)
+        self.reader, self.decoded = MaskReader(labels), DecodedFiles(memory_mb)
 
     def __getitem__(self, position: int) -> Sample:
         epoch, place = divmod(position, len(self.pairs))
         pair = self.pairs[epoch_order(self.seed, epoch, len(self.pairs))[place]]
         rng = np.random.default_rng([self.seed, 1, position])
-        return training_sample(pair.image, pair.mask, self.reader, self.augmentation, rng)
+        return training_sample(pair.image, pair.mask, self.reader, self.augmentation, rng, self.decoded)
 
     def __getitems__(self, positions: Sequence[int]) -> "list[Sample] | DataError":
         """A batch, as torch's loader asks for it, or the error to raise in the training process."""

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from segwright.data.decoded import DecodedFiles
 from segwright.data.masks import MaskReader, read_raw_mask
 from segwright.errors import DataError
 from segwright.runtime.images import refuse_greater_depth
@@ -93,7 +94,12 @@ def draw_window(rng: np.random.Generator, size: tuple[int, int], augmentation: A
 
 
 def training_sample(
-    image_path: Path, mask_path: Path, reader: MaskReader, augmentation: Augmentation, rng: np.random.Generator
+    image_path: Path,
+    mask_path: Path,
+    reader: MaskReader,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    decoded: DecodedFiles | None = None,
 ) -> Sample:
     """Read one pair and draw one training sample from it.
 
@@ -102,6 +108,7 @@ def training_sample(
         reader: of the data set's masks.
         augmentation: what to draw.
         rng: the sample's own generator; equal generators give equal samples.
+        decoded: files that were decoded before; the sample is the same with and without.
 
     Returns:
         image (3, *crop_size) uint8, mask (*crop_size) uint8 or int32.
@@ -109,14 +116,15 @@ def training_sample(
     Raises:
         DataError: a file that cannot be read, sizes that differ, or a mask value that means nothing.
     """
+    decoded = decoded or DecodedFiles()
     try:
         with Image.open(image_path) as picture:
             refuse_greater_depth(picture, f"picture '{image_path}'")
             size = shown_size(picture)
-            image, window = read_window(picture, draw_window(rng, size, augmentation))
+            image, window = read_window(picture, draw_window(rng, size, augmentation), decoded)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
         raise unreadable_picture(image_path, reason) from reason
-    raw = read_raw_mask(mask_path)
+    raw = decoded.get(mask_path, lambda: read_raw_mask(mask_path))
     if raw.shape[:2] != size:
         raise sizes_differ(image_path, size, mask_path, raw.shape[:2])
     rows, columns = nearest_positions(window, size)
@@ -134,19 +142,25 @@ def shown_size(picture: Image.Image) -> tuple[int, int]:
     return (width, height) if picture.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8) else (height, width)
 
 
-def read_window(picture: Image.Image, window: Window) -> tuple[Tensor, Window]:
+def read_window(picture: ImageFile.ImageFile, window: Window, decoded: DecodedFiles) -> tuple[Tensor, Window]:
     """Decode as little as the window needs, cut it out, and resize it bilinearly.
 
     Args:
         picture: an opened, not yet decoded picture.
         window: in the coordinates of the picture as shown.
+        decoded: pictures that were decoded in full before.
 
     Returns:
         (3, out_height, out_width) uint8, and the window that it shows: a picture decoded at a smaller size can only be
         cut at multiples of the divisor.
     """
     divisor = draft(picture, min(window.height / window.out_height, window.width / window.out_width))
-    pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+    def pixels_as_shown() -> UInt8Array:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+    # Whether a picture is decoded in full depends on the sample alone, not on what happens to be in memory.
+    pixels = pixels_as_shown() if divisor > 1 else decoded.get(Path(str(picture.filename)), pixels_as_shown)
     box = window.reduced(divisor, pixels.shape[:2]) if divisor > 1 else window
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
     return resize_uint8(cut, (window.out_height, window.out_width)), box.enlarged(divisor)

@@ -207,7 +207,9 @@ def build_samples(config: Config, data: SegmentationData, preprocessing: Preproc
         channel_noise=settings.channel_noise,
         fill=(red, green, blue),
     )
-    return TrainingSamples(data.pairs(settings.train_split), data.labels, augmentation, config.train.seed)
+    return TrainingSamples(
+        data.pairs(settings.train_split), data.labels, augmentation, config.train.seed, memory_mb=settings.memory_mb
+    )
 
 
 def build_loader(

@@ -66,9 +66,9 @@ def make_plan(config: Config, data: SegmentationData, processes: int = 1) -> Pla
         plan.choose("data.crop_size", crop, reason)
     if config.data.workers is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = max(1, min(8, cores // processes - (device != "cpu"))) if cores > 1 else 0
-        workers = workers if device != "cpu" else min(workers, max(1, cores // 4))
-        plan.choose("data.workers", workers, f"{cores} cores, training on {device}")
+        # Training on the CPU keeps the cores busy: on few of them a reading process costs more than it brings.
+        workers = min(4, cores // 4) if device == "cpu" else min(8, cores // processes - 1)
+        plan.choose("data.workers", max(0, workers), f"{cores} cores, training on {device}")
     if train.iters is None and train.minutes is None:
         per_step = train.batch_size * train.accumulate * processes
         epochs = train.epochs or DEFAULT_EPOCHS
