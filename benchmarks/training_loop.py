@@ -55,13 +55,17 @@ def whole_loop(config: Config, training: Training, accelerator: Accelerator, ste
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="data set; none: 60 synthetic scenes")
+    parser.add_argument("--workers", type=int, help="reading processes; none: as training would choose")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         data = load_data(options.data or write_dataset(Path(folder) / "scenes", counts={"train": 60, "val": 4}))
-        config = with_settings(read_config(RECIPE), {"data.path": str(options.data or folder), "train.iters": 1000})
+        config = with_settings(
+            read_config(RECIPE),
+            {"data.path": str(options.data or folder), "train.iters": 1000, "data.workers": options.workers},
+        )
         config = make_plan(config, data).config
         accelerator = build_accelerator(config.train)
         training = build_training(with_settings(config, {"loss.class_weights": "none"}), data, None, accelerator)
