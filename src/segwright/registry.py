@@ -15,15 +15,17 @@ class Registry(Generic[T]):
     Args:
         kind: what is registered, for messages ("model", "loss").
         hint: where to see all names, for messages.
+        suffix: that the functions' names end in and users leave out.
     """
 
-    def __init__(self, kind: str, hint: str = "") -> None:
-        self.kind, self.hint = kind, hint
+    def __init__(self, kind: str, hint: str = "", suffix: str = "") -> None:
+        self.kind, self.hint, self.suffix = kind, hint, suffix
         self._builders: dict[str, Callable[..., T]] = {}
 
     def register(self, builder: Callable[P, T]) -> Callable[P, T]:
-        assert builder.__name__ not in self._builders, f"{self.kind} '{builder.__name__}' is registered twice"
-        self._builders[builder.__name__] = builder
+        name = builder.__name__.removesuffix(self.suffix)
+        assert name not in self._builders, f"{self.kind} '{name}' is registered twice"
+        self._builders[name] = builder
         return builder
 
     def __iter__(self) -> Iterator[str]:

@@ -65,5 +65,8 @@ def shared(name: str) -> Reference:
 
 
 def _read(folder: Path, name: str) -> Reference:
+    record = json.loads((folder / f"{name}.json").read_text())
+    if not record["outputs"]:
+        return Reference(record, {})
     with np.load(folder / f"{name}.npz") as arrays:
-        return Reference(json.loads((folder / f"{name}.json").read_text()), dict(arrays))
+        return Reference(record, dict(arrays))

@@ -151,6 +151,8 @@ def build_loss(
         align_corners=model.align_corners,
         pixel_stride=settings.pixel_stride,
         aux_pixel_stride=settings.aux_pixel_stride,
+        aux_losses=model.aux_losses,
+        ignore_index=data.labels.ignore_index,
     )
 
 

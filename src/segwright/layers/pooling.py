@@ -21,6 +21,8 @@ class PyramidPooling(nn.Module):
         out_channels: channels after fusion.
         bins: sides of the grids; 1, 2, 3, 6 in the paper.
         fusion_kernel: side of the fusing convolution.
+        first_bin_norm: False for a bias instead of a normalisation on the bin of one cell, which some published
+            weights have.
         align_corners: of the resize; True only where published weights need it.
 
     Shape:
@@ -34,12 +36,15 @@ class PyramidPooling(nn.Module):
         *,
         bins: Sequence[int] = (1, 2, 3, 6),
         fusion_kernel: int = 1,
+        first_bin_norm: bool = True,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
-        width = in_channels // len(bins)
+        width = max(1, in_channels // len(bins))
         self.bins, self.align_corners = tuple(bins), align_corners
         self.branches = nn.ModuleList(ConvBNReLU(in_channels, width) for _ in bins)
+        if not first_bin_norm:
+            self.branches[0] = nn.Sequential(nn.Conv2d(in_channels, width, kernel_size=1), nn.ReLU(inplace=True))
         self.fusion = ConvBNReLU(in_channels + width * len(bins), out_channels, fusion_kernel)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from segwright.errors import ShapeError
+from segwright.losses.auxiliary import AUX_LOSSES
 from segwright.types import SegmentationOutput
 
 
@@ -26,6 +27,8 @@ class SegmentationLoss(nn.Module):
         align_corners: of the interpolation; the network's own.
         pixel_stride: of the main prediction; 1 counts every pixel, as the papers do.
         aux_pixel_stride: of the auxiliary predictions.
+        aux_losses: names in ``AUX_LOSSES`` for auxiliary predictions that the pixel loss is not for.
+        ignore_index: of pixels without a label.
     """
 
     def __init__(
@@ -36,8 +39,12 @@ class SegmentationLoss(nn.Module):
         align_corners: bool = False,
         pixel_stride: int = 1,
         aux_pixel_stride: int = 1,
+        aux_losses: Mapping[str, str] | None = None,
+        ignore_index: int = 255,
     ) -> None:
         super().__init__()
+        self.aux_losses = {name: AUX_LOSSES[loss] for name, loss in (aux_losses or {}).items()}
+        self.ignore_index = ignore_index
         self.pixel_loss, self.aux_weights, self.align_corners = pixel_loss, dict(aux_weights), align_corners
         self.pixel_stride, self.aux_pixel_stride = pixel_stride, aux_pixel_stride
 
@@ -57,10 +64,17 @@ class SegmentationLoss(nn.Module):
                 fix="put the network into training mode, and name each output in aux_weights",
             )
         losses = {"main": self._loss(output.logits, masks, self.pixel_stride)}
-        for name, logits in output.aux.items():
-            losses[name] = self._loss(logits, masks, self.aux_pixel_stride)
+        for name, prediction in output.aux.items():
+            losses[name] = self._aux_loss(name, prediction, masks)
         weighted = [self.aux_weights.get(name, 1.0) * loss for name, loss in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
+
+    def _aux_loss(self, name: str, prediction: Tensor, masks: Tensor) -> Tensor:
+        if name not in self.aux_losses:
+            return self._loss(prediction, masks, self.aux_pixel_stride)
+        loss_fn = self.aux_losses[name]
+        with torch.autocast(prediction.device.type, enabled=False):
+            return loss_fn(prediction.float(), masks.long(), pixel_loss=self.pixel_loss, ignore_index=self.ignore_index)
 
     def _loss(self, logits: Tensor, masks: Tensor, stride: int) -> Tensor:
         height, width = masks.shape[-2:]

@@ -21,12 +21,14 @@ class SegmentationModel(nn.Module):
     Attributes:
         num_classes: channels of the logits.
         aux_weights: the paper's loss weight of each name in ``aux``.
+        aux_losses: names of the losses of those in ``aux`` that are no logits per pixel for the run's pixel loss.
         align_corners: of the final resize; True only where published weights need it.
         info: what the model file says about this model.
     """
 
     num_classes: int
     aux_weights: Mapping[str, float]
+    aux_losses: Mapping[str, str] = {}
     align_corners: bool = False
     info: ModelInfo
 

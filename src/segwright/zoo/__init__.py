@@ -3,8 +3,9 @@
 ``zoo.load`` is ``segwright.load_model``.
 """
 
-from segwright.zoo.catalog import Entry, catalog, create
+from segwright.zoo.catalog import catalog, create
 from segwright.zoo.convert import convert
+from segwright.zoo.entry import Entry
 from segwright.zoo.loading import load_model
 
 load = load_model

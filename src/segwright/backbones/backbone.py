@@ -1,0 +1,223 @@
+"""Trunks of other people's classifiers as pyramids of maps: timm's, by their names."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segwright.backbones.dilation import Dilation, check_multi_grid, dilate, level_the_dilation, reduced
+from segwright.backbones.timm_library import BatchNormAct2d, timm
+from segwright.errors import ConfigError, WeightsError, did_you_mean
+from segwright.info import Preprocessing
+from segwright.layers import BatchNorm2d
+from segwright.layers.conv import Conv2d
+
+OutputStride = Literal[8, 16, 32]
+
+ALIASES: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "resnet18c": ("resnet18", {"stem_type": "deep", "stem_width": 32}),
+    "resnet34c": ("resnet34", {"stem_type": "deep", "stem_width": 32}),
+}
+"""Trunks that timm builds but does not name: the deep stem of 32, 32, 64 channels under basic blocks."""
+
+_EXACT_FAMILIES = ("conv1", "conv_stem", "stem")
+"""First module of trunks whose every stride gives ceil(side / 2); others are fed multiples of 32."""
+
+_ANY_SIZE_FAMILIES = ("swin_transformer", "swin_transformer_v2")
+"""Modules of timm whose networks take other sizes than the one of their training when asked to."""
+
+
+class BatchNormAct(BatchNormAct2d):
+    """timm's normalisation with activation, surviving one value per channel like :class:`BatchNorm2d`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            normed = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            activated: Tensor = self.act(self.drop(normed))
+            return activated
+        features: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return features
+
+
+class Backbone(nn.Module):
+    """A trunk that gives a pyramid of maps.
+
+    Args:
+        name: of timm's model or of :data:`ALIASES`.
+        network: timm's ``features_only`` network.
+        output_stride: of the last maps.
+
+    Attributes:
+        channels: of each map, fine to coarse.
+        strides: of each map; none is above the output stride.
+
+    Shape:
+        (N, 3, H, W) -> a list of (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])), any H, W >= 1
+    """
+
+    def __init__(self, name: str, network: nn.Module, output_stride: int) -> None:
+        super().__init__()
+        self.name, self.output_stride = name, output_stride
+        self.network = network
+        info: Any = network.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.is_channels_last = "NHWC" in str(getattr(network, "output_fmt", ""))
+        self.is_exact = next(network.named_children())[0] in _EXACT_FAMILIES
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        maps = self.network(images if self.is_exact else pad_to_multiple(images, 32))
+        if self.is_channels_last:
+            maps = [features.permute(0, 3, 1, 2) for features in maps]
+        if self.is_exact:
+            return list(maps)
+        sizes = [(reduced(height, stride), reduced(width, stride)) for stride in self.strides]
+        return [features[..., :rows, :columns] for features, (rows, columns) in zip(maps, sizes, strict=True)]
+
+
+def pad_to_multiple(images: Tensor, side: int) -> Tensor:
+    """Zeros (the mean colour) on the right and below, up to the next multiple of ``side``."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, -width % side, 0, -height % side))
+
+
+def create_backbone(
+    name: str,
+    *,
+    output_stride: OutputStride = 32,
+    dilation: Dilation = "contracted",
+    multi_grid: Sequence[int] | None = None,
+    levels: Sequence[int] = (2, 3, 4, 5),
+) -> Backbone:
+    """A trunk with fresh weights.
+
+    Args:
+        name: any model of timm that gives maps of strides 4 to 32, or one of :data:`ALIASES`.
+        output_stride: where a stage would go below it, its stride becomes dilation.
+        dilation: what the first block of a dilated stage does.
+        multi_grid: unit rates of the blocks of a ResNet's last stage; ``None`` for ones.
+        levels: which maps; level n has stride 2 ** n without dilation. c2 to c5 by default.
+
+    Raises:
+        ConfigError: unknown name, an output stride or multi-grid that this trunk cannot have, or no such level.
+    """
+    check_multi_grid(multi_grid)
+    if output_stride not in (8, 16, 32):
+        raise ConfigError(f"output_stride must be 8, 16 or 32, got {output_stride!r}", fix="pick one of 8, 16, 32")
+    if not levels or min(levels) < 1 or max(levels) > 5 or list(levels) != sorted(set(levels)):
+        raise ConfigError(f"levels is {levels!r}", fix="give levels from 1 (stride 2) to 5 (stride 32), rising")
+    network = _features(name, output_stride, levels)
+    stages = [stage for key, stage in network.named_children() if key.startswith("layer")]
+    if stages and hasattr(network, "maxpool"):  # timm's ResNets and their kin
+        dilate(stages, output_stride, dilation, multi_grid)
+    elif multi_grid is not None or dilation.startswith("mmseg"):
+        raise ConfigError(
+            f"backbone '{name}' is no ResNet: it has neither multi_grid nor mmsegmentation's dilation",
+            fix="leave these options out, or take a backbone such as resnet50",
+        )
+    elif dilation == "plain":
+        level_the_dilation(list(getattr(network, "blocks", network).children()))
+    _make_robust(network)
+    return Backbone(name, network, output_stride)
+
+
+def _features(name: str, output_stride: int, levels: Sequence[int]) -> nn.Module:
+    """Timm's network for the wanted levels."""
+    timm_name, options = _resolve(name)
+    stride: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+    first = _first_level(name, timm_name, options)
+    indices = [level - first for level in levels]
+    if indices[0] < 0:
+        raise ConfigError(f"backbone '{name}' has no map of stride {2 ** levels[0]}", fix=f"it begins at {2**first}")
+    try:
+        network: nn.Module = timm.create_model(timm_name, features_only=True, out_indices=indices, **options, **stride)
+    except (TypeError, AssertionError, NotImplementedError) as error:
+        if not stride:
+            raise _no_pyramid(name) from error
+        raise ConfigError(
+            f"backbone '{name}' cannot have output_stride {output_stride}: it works at 32 only",
+            fix="set output_stride=32, or take a backbone that can be dilated, such as resnet50 or convnext_tiny",
+        ) from error
+    return network
+
+
+def _first_level(name: str, timm_name: str, options: dict[str, Any]) -> int:
+    """Level of the first map that timm's network has, of maps whose strides double up to 32."""
+    try:
+        with torch.device("meta"):
+            info: Any = timm.create_model(timm_name, features_only=True, **options).feature_info
+    except (RuntimeError, TypeError, AssertionError, AttributeError) as error:
+        raise _no_pyramid(name) from error
+    strides = info.reduction()
+    if strides != [32 >> step for step in range(len(strides))][::-1]:
+        raise _no_pyramid(name, strides)
+    return int(strides[0]).bit_length() - 1
+
+
+def _no_pyramid(name: str, strides: Sequence[int] = ()) -> ConfigError:
+    has = f", but at {', '.join(map(str, strides))}" if strides else ""
+    return ConfigError(
+        f"backbone '{name}' gives no maps at strides 4, 8, 16 and 32{has}",
+        fix="take a pyramidal one: resnet50, convnext_tiny, efficientnet_b0, mobilenetv3_large_100, ...",
+    )
+
+
+def _resolve(name: str) -> tuple[str, dict[str, Any]]:
+    """Timm's name and options.
+
+    Raises:
+        ConfigError: neither timm's nor ours; the nearest names are given.
+    """
+    if name in ALIASES:
+        return ALIASES[name]
+    if not timm.is_model(name):
+        known = [*timm.list_models(), *ALIASES]
+        raise ConfigError(
+            f"unknown backbone '{name}'{did_you_mean(name, known)}",
+            fix="give a name of timm.list_models(), such as resnet50, resnet101, convnext_tiny, mobilenetv3_large_100",
+        )
+    takes_any_size = timm.model_entrypoint(name).__module__.endswith(_ANY_SIZE_FAMILIES)
+    return name, {"strict_img_size": False} if takes_any_size else {}
+
+
+def _make_robust(network: nn.Module) -> None:
+    """Normalisations that survive one value per channel, and depthwise convolutions whose bf16 gradient is right."""
+    robust: dict[type, type] = {nn.BatchNorm2d: BatchNorm2d, BatchNormAct2d: BatchNormAct, nn.Conv2d: Conv2d}
+    for module in network.modules():
+        if type(module) in robust:
+            module.__class__ = robust[type(module)]
+
+
+def load_imagenet(backbone: Backbone) -> Preprocessing:
+    """Give a trunk the ImageNet weights that timm has for it.
+
+    Returns:
+        How pictures enter the trunk that these weights belong to.
+
+    Raises:
+        WeightsError: timm has none for it, or they can neither be found on this machine nor downloaded.
+    """
+    timm_name, _ = _resolve(backbone.name)
+    is_alias = timm_name != backbone.name
+    config = timm.get_pretrained_cfg(timm_name, allow_unregistered=True)
+    if is_alias or config is None or not config.has_weights:
+        raise WeightsError(
+            f"there are no ImageNet weights for backbone '{backbone.name}'",
+            fix="train from fresh weights (weights none), or take a backbone of timm.list_pretrained()",
+        )
+    try:
+        source = timm.create_model(timm_name, pretrained=True, features_only=True)
+    except Exception as error:  # the hub's client raises many kinds, from its own and three other libraries
+        is_offline = bool(os.environ.get("HF_HUB_OFFLINE"))
+        raise WeightsError(
+            f"the ImageNet weights of backbone '{backbone.name}' are not on this machine and "
+            + ("the network is forbidden (offline)" if is_offline else "could not be downloaded"),
+            fix="fetch them once with network access, or give weights=none or a model file",
+        ) from error
+    theirs, own = source.state_dict(), backbone.network.state_dict()
+    backbone.network.load_state_dict({key: theirs[key] for key in own})
+    return Preprocessing(mean=tuple(config.mean), std=tuple(config.std))

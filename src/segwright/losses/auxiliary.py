@@ -1,0 +1,37 @@
+"""Losses of auxiliary predictions that are no logits per pixel at the masks' size; networks name them."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segwright.registry import Registry
+
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
+
+AUX_LOSSES: Registry[Tensor] = Registry("auxiliary loss")
+"""Functions ``f(prediction, masks, *, pixel_loss, ignore_index) -> scalar`` in float32."""
+
+
+@AUX_LOSSES.register
+def semantic_encoding(prediction: Tensor, masks: Tensor, *, pixel_loss: PixelLoss, ignore_index: int) -> Tensor:
+    """Which classes a picture holds, as binary cross-entropy over classes and pictures (EncNet, section 3.2).
+
+    Args:
+        prediction: (N, num_classes) logits.
+        masks: (N, H, W) class indices.
+        pixel_loss: not used.
+        ignore_index: of pixels that count for no class; a picture of nothing else adds nothing.
+    """
+    present = class_presence(masks, prediction.shape[1], ignore_index)
+    is_labelled = (masks != ignore_index).flatten(1).any(1)[:, None].to(prediction)
+    losses = F.binary_cross_entropy_with_logits(prediction, present.to(prediction), reduction="none")
+    return (losses * is_labelled).sum() / (is_labelled.sum() * prediction.shape[1]).clamp(min=1)
+
+
+def class_presence(masks: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """(N, num_classes) booleans: whether any pixel of the picture carries the class."""
+    valid = torch.where(masks == ignore_index, num_classes, masks).flatten(1)
+    present = torch.zeros(masks.shape[0], num_classes + 1, dtype=torch.bool, device=masks.device)
+    return present.scatter_(1, valid, True)[:, :num_classes]

@@ -1,0 +1,15 @@
+"""One file per system: the networks of others that are built like it, and how they name their tensors."""
+
+from segwright.zoo.entry import Entry
+from segwright.zoo.key_map import MapBuilder
+from segwright.zoo.systems import fast_scnn, pspnet
+
+_SYSTEMS = (fast_scnn, pspnet)
+
+ARCHITECTURES: tuple[Entry, ...] = tuple(entry for system in _SYSTEMS for entry in system.ENTRIES)
+"""Reference networks, without published weights."""
+
+KEY_MAPS: dict[tuple[str, str], MapBuilder] = {
+    (source, system.MODEL): builder for system in _SYSTEMS for source, builder in system.KEY_MAPS.items()
+}
+"""By source (the first word of an id) and our model."""

@@ -1,0 +1,37 @@
+"""Copies the small part of a folder of reference records into tests/golden.
+
+    python tools/make_golden.py FOLDER mmseg__pspnet_r50-d8 smp__pspnet_resnet34 ...
+
+Kept are the tensors' names and shapes, the hashes of three filled tensors, the parameter count, the multiplications,
+and the outputs at the references' own strides; the outputs at the images' size follow from those by one resize and
+stay in the folder.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+KEPT = ("source", "config", "num_classes", "params_total", "macs", "fill_sha256", "state_dict")
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Write the small copies of the named records."""
+    for name in names:
+        record = json.loads((folder / f"{name}.json").read_text())
+        outputs = {
+            tag: {key: entry for key, entry in entries.items() if key != "full" and "returned" not in key}
+            for tag, entries in record["outputs"].items()
+        }
+        kept = {key: record[key] for key in KEPT if key in record} | {"outputs": outputs}
+        kept["state_dict"] = [[key, shape] for key, shape, *_ in record["state_dict"]]
+        (GOLDEN / f"{name}.json").write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+        with np.load(folder / f"{name}.npz") as arrays:
+            wanted = {entry["npz_key"] for entries in outputs.values() for entry in entries.values()}
+            np.savez_compressed(GOLDEN / f"{name}.npz", **{key: arrays[key] for key in sorted(wanted)})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
