@@ -9,6 +9,7 @@ stay in the folder.
 
 import json
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,21 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 KEPT = ("source", "config", "num_classes", "params_total", "macs", "fill_sha256", "state_dict")
 
 
+def is_resized_native(key: str, entries: Container[str]) -> bool:
+    """Whether an output is another one, which is kept, at the image's size: aux0_full is aux0_native resized."""
+    return key.endswith("full") and key.removesuffix("full") + "native" in entries
+
+
 def main(folder: Path, names: list[str]) -> None:
     """Write the small copies of the named records."""
     for name in names:
         record = json.loads((folder / f"{name}.json").read_text())
         outputs = {
-            tag: {key: entry for key, entry in entries.items() if key != "full" and "returned" not in key}
+            tag: {
+                key: entry
+                for key, entry in entries.items()
+                if "returned" not in key and not is_resized_native(key, entries)
+            }
             for tag, entries in record["outputs"].items()
         }
         kept = {key: record[key] for key in KEPT if key in record} | {"outputs": outputs}

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from segwright.engine import train as train
     from segwright.evaluation import evaluate as evaluate
     from segwright.inference import Predictor as Predictor
-    from segwright.models import create_model as create_model
     from segwright.models import list_models as list_models
     from segwright.models import register_model as register_model
+    from segwright.zoo import create_model as create_model
     from segwright.zoo import load_model as load_model
 
 __version__ = "0.1.0"
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "Predictor": "segwright.inference",
     "check_data": "segwright.data",
-    "create_model": "segwright.models",
+    "create_model": "segwright.zoo",
     "evaluate": "segwright.evaluation",
     "list_models": "segwright.models",
     "load_model": "segwright.zoo",

@@ -82,7 +82,7 @@ class ModelSettings(_Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the network's builder."""
     weights: str | None = None
-    """Model file or run folder to start from; none: fresh weights."""
+    """What to start from: imagenet, a model file, run folder, checkpoint or id of models list; none: fresh weights."""
 
 
 class LossSettings(_Settings):

@@ -11,7 +11,7 @@ from typing import Any
 from segwright.data import MaskReader, Pair, SegmentationData, load_data
 from segwright.errors import DataError
 from segwright.inference import Predictor
-from segwright.metrics import CITYSCAPES_CATEGORIES, ConfusionMatrix, Scores
+from segwright.metrics import CITYSCAPES_CATEGORIES, BoundaryF, ConfusionMatrix, Scores
 from segwright.models import SegmentationModel
 from segwright.runtime.images import read_image
 
@@ -28,6 +28,7 @@ def evaluate(
     window: tuple[int, int] | None = None,
     device: str = "auto",
     precision: str = "auto",
+    boundary: bool = False,
     progress: Progress | None = None,
 ) -> Scores:
     """Score a model on a split of a data set.
@@ -40,6 +41,8 @@ def evaluate(
         flip: also average with the mirrored picture's.
         window: (height, width) of a sliding window; none predicts the whole picture at once.
         device, precision: as :class:`segwright.Predictor`.
+        boundary: also the boundary F-score at 3, 5, 9 and 12 pixels (Gated-SCNN's protocol); about 0.1 s a picture of
+            1024x2048.
         progress: called with pictures done and in all.
 
     Raises:
@@ -51,7 +54,8 @@ def evaluate(
     )
     check_classes(predictor.info.classes, source)
     pairs = source.pairs(split)
-    matrix = confusion_matrix(predictor, pairs, MaskReader(source.labels), progress)
+    outlines = BoundaryF(len(source.classes), ignore_index=source.labels.ignore_index) if boundary else None
+    matrix = confusion_matrix(predictor, pairs, MaskReader(source.labels), progress, outlines)
     protocol: dict[str, Any] = {
         "data": source.name,
         "split": split,
@@ -63,7 +67,12 @@ def evaluate(
         "ignored": "pixels of ignored labels, in truth and prediction",
         "absent_classes": "left out of the mean",
     }
-    return replace(compute_scores(matrix, source.classes), protocol=protocol)
+    scores = compute_scores(matrix, source.classes)
+    if outlines is None:
+        return replace(scores, protocol=protocol)
+    protocol["boundary"] = "mean over classes of the mean over images; a class absent from an image counts as 1 there"
+    by_pixels = {f"{tolerance:g}": score for tolerance, score in outlines.compute().items()}
+    return replace(scores, boundary_f=by_pixels, protocol=protocol)
 
 
 def compute_scores(matrix: ConfusionMatrix, classes: Sequence[str]) -> Scores:
@@ -73,9 +82,18 @@ def compute_scores(matrix: ConfusionMatrix, classes: Sequence[str]) -> Scores:
 
 
 def confusion_matrix(
-    predictor: Predictor, pairs: Sequence[Pair], reader: MaskReader, progress: Progress | None = None
+    predictor: Predictor,
+    pairs: Sequence[Pair],
+    reader: MaskReader,
+    progress: Progress | None = None,
+    outlines: BoundaryF | None = None,
 ) -> ConfusionMatrix:
     """Predict each picture and count its pixels; memory does not grow with the number of pictures.
+
+    Args:
+        predictor, pairs, reader: of the pictures and their masks.
+        progress: called with pictures done and in all.
+        outlines: also given each picture, where it is not None.
 
     Raises:
         DataError: a file that cannot be used; it is named.
@@ -92,6 +110,8 @@ def confusion_matrix(
                 fix="export the mask at the picture's size (resize masks with nearest only)",
             )
         matrix.update(prediction, mask)
+        if outlines is not None:
+            outlines.update(prediction, mask)
         if progress:
             progress(done, len(pairs))
     return matrix

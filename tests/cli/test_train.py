@@ -106,9 +106,9 @@ def test_start_from_weights_of_other_classes_is_told_once(
     data.write_text(yaml.safe_dump(tree))
     result = segwright("train", data, "--iters", 1, *TINY, "--weights", run_folder, "--out", tmp_path / "run")
     assert result.code == 0
-    (line,) = [line for line in result.err.splitlines() if "tensors taken" in line]
+    (line,) = [line for line in result.err.splitlines() if "weights from" in line]
     assert line.startswith(f"warning: weights from '{run_folder}': ")
-    assert line.endswith("classifier.3: fresh (10 classes there, 11 here)")
+    assert line.endswith("276 of 276 tensors of the body and 10 of 11 classes taken; new: tram")
 
 
 @pytest.mark.parametrize(

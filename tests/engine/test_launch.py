@@ -43,7 +43,7 @@ def test_setting_of_the_tree_given_as_a_word_is_told_its_place(word: str, place:
 @pytest.mark.parametrize("given", [{"words": {"weights": "imagenet"}}, {"settings": {"model.weights": "imagenet"}}])
 def test_imagenet_weights_that_do_not_exist_are_refused(given: dict[str, Any]) -> None:
     error = refused(**given)
-    assert error.message == "model 'fast_scnn' has no ImageNet weights"
+    assert error.message.startswith("model 'fast_scnn' has no ImageNet weights")
     assert error.exit_code == 2
 
 

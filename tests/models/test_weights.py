@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from segwright.errors import RunError, WeightsError
 from segwright.info import ModelInfo, Preprocessing
 from segwright.models import SegmentationModel, create_model, load_model_file, save_model
-from segwright.models.weights import transfer_weights
+from segwright.models.transfer import transfer_weights
 from tests.support.fill import fill, images
 
 INFO = ModelInfo(
@@ -185,8 +185,8 @@ def test_classifiers_for_other_classes_stay_fresh(caplog: pytest.LogCaptureFixtu
     (record,) = caplog.records
     assert (record.levelname, record.getMessage()) == (
         "WARNING",
-        "weights from 'streets': 276 of 282 tensors taken; aux_heads.context.2, aux_heads.detail.2, classifier.3: "
-        "fresh (2 classes there, 7 here)",
+        "weights from 'streets': 276 of 276 tensors of the body and 0 of 7 classes taken; "
+        "new: class 0, class 1, class 2, class 3, class 4, class 5, class 6",
     )
     assert torch.equal(model.classifier[3].weight, fresh)
     own, theirs = model.state_dict(), source.state_dict()
@@ -199,22 +199,21 @@ def test_weights_that_all_fit_are_no_warning(path: Path, caplog: pytest.LogCaptu
     with caplog.at_level("INFO"):
         create_model("fast_scnn", num_classes=2, weights=path, variant="mmseg")
     (record,) = caplog.records
-    expected = ("INFO", f"weights from '{path}': 282 of 282 tensors taken")
+    expected = ("INFO", f"weights from '{path}': 276 of 276 tensors of the body and 2 of 2 classes taken")
     assert (record.levelname, record.getMessage()) == expected
 
 
-class OtherSystem(SegmentationModel):
-    def __init__(self) -> None:
-        super().__init__()
-        self.classifier, self.info = nn.Conv2d(3, 2, 1), ModelInfo("other")
-
-
 def test_weights_of_another_system_are_refused_and_nothing_changes() -> None:
-    model = OtherSystem()
-    before = model.classifier.weight.clone()
-    with pytest.raises(WeightsError, match=r"only 0 of 2 tensors of 'streets' \(fast_scnn\) fit model 'other'"):
+    model = create_model("pspnet", num_classes=2, backbone="resnet18")
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    with pytest.raises(WeightsError, match=r"only 0 of \d+ tensors of the body of model 'pspnet' are in 'streets' \(fast"):
         transfer_weights(model, network(), "streets")
-    assert torch.equal(model.classifier.weight, before)
+    assert_same_tensors(model.state_dict(), before)
+
+
+def test_numbered_classes_get_the_names_of_the_source(path: Path) -> None:
+    model = create_model("fast_scnn", num_classes=2, weights=path, variant="mmseg")
+    assert (model.info.classes, model.info.palette) == (INFO.classes, INFO.palette)
 
 
 def test_header_is_readable_without_torch(path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segwright import zoo
@@ -34,7 +34,7 @@ def outputs_of(model: SegmentationModel, images: Tensor, aux_names: Mapping[str,
     outputs = {"native": model.strided_logits(images).logits, "full": model(images).logits}
     aux: dict[str, Tensor] = {}
     if aux_names:
-        parts = [part for part in model.modules() if not any(True for _ in part.children())]
+        parts = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d) or not [*part.children()]]
         model.train()  # whether aux is filled depends on it ...
         for part in parts:
             part.eval()  # ... but no normalisation and no dropout may see it
@@ -72,9 +72,13 @@ def full_distance(id: str, *, large: bool = False) -> float:
 
 def count_macs(model: SegmentationModel, height: int, width: int) -> int:
     """Multiply-adds of convolutions and matrix products for one image; the network may be on the meta device."""
-    device = next(model.parameters()).device
+    return count_macs_of(model, torch.empty(1, 3, height, width, device=next(model.parameters()).device))
+
+
+def count_macs_of(module: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-adds of convolutions and matrix products of any module for the given inputs."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, 3, height, width, device=device))
+        module(*inputs)
     return int(counter.get_total_flops() // 2)
 
 

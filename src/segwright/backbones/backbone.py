@@ -1,7 +1,7 @@
 """Trunks of other people's classifiers as pyramids of maps: timm's, by their names."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segwright.backbones.dilation import Dilation, check_multi_grid, dilate, level_the_dilation, reduced
 from segwright.backbones.timm_library import BatchNormAct2d, timm
+from segwright.backbones.xception39 import Xception39
 from segwright.errors import ConfigError, WeightsError, did_you_mean
 from segwright.info import Preprocessing
 from segwright.layers import BatchNorm2d
@@ -20,11 +21,13 @@ OutputStride = Literal[8, 16, 32]
 ALIASES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "resnet18c": ("resnet18", {"stem_type": "deep", "stem_width": 32}),
     "resnet34c": ("resnet34", {"stem_type": "deep", "stem_width": 32}),
+    "mobilenetv3_large_torchvision": ("mobilenetv3_large_100", {"bn_eps": 1e-3, "bn_momentum": 0.01}),
 }
-"""Trunks that timm builds but does not name: the deep stem of 32, 32, 64 channels under basic blocks."""
+"""Trunks that timm builds but does not name: the deep stem of 32, 32, 64 channels under basic blocks, and the
+normalisation of torchvision's MobileNetV3."""
 
-_EXACT_FAMILIES = ("conv1", "conv_stem", "stem")
-"""First module of trunks whose every stride gives ceil(side / 2); others are fed multiples of 32."""
+OWN: Mapping[str, Callable[[Sequence[int]], nn.Module]] = {"xception39": Xception39}
+"""Trunks of ours that timm lacks: networks that give the maps of the wanted levels, at output stride 32."""
 
 _ANY_SIZE_FAMILIES = ("swin_transformer", "swin_transformer_v2")
 """Modules of timm whose networks take other sizes than the one of their training when asked to."""
@@ -46,8 +49,8 @@ class Backbone(nn.Module):
     """A trunk that gives a pyramid of maps.
 
     Args:
-        name: of timm's model or of :data:`ALIASES`.
-        network: timm's ``features_only`` network.
+        name: of timm's model, of :data:`ALIASES` or of :data:`OWN`.
+        network: timm's ``features_only`` network, or ours.
         output_stride: of the last maps.
 
     Attributes:
@@ -66,7 +69,7 @@ class Backbone(nn.Module):
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
         self.is_channels_last = "NHWC" in str(getattr(network, "output_fmt", ""))
-        self.is_exact = next(network.named_children())[0] in _EXACT_FAMILIES
+        self.is_exact = _rounds_up(network)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
@@ -77,6 +80,13 @@ class Backbone(nn.Module):
             return list(maps)
         sizes = [(reduced(height, stride), reduced(width, stride)) for stride in self.strides]
         return [features[..., :rows, :columns] for features, (rows, columns) in zip(maps, sizes, strict=True)]
+
+
+def _rounds_up(network: nn.Module) -> bool:
+    """Whether every stride of a trunk gives ceil(side / 2): ResNets, EfficientNets, RegNets; others want multiples."""
+    return any(
+        all(hasattr(network, part) for part in parts) for parts in (("conv1", "maxpool"), ("conv_stem",), ("s1",))
+    )
 
 
 def pad_to_multiple(images: Tensor, side: int) -> Tensor:
@@ -96,7 +106,7 @@ def create_backbone(
     """A trunk with fresh weights.
 
     Args:
-        name: any model of timm that gives maps of strides 4 to 32, or one of :data:`ALIASES`.
+        name: any model of timm that gives maps of strides 4 to 32, or one of :data:`ALIASES` or :data:`OWN`.
         output_stride: where a stage would go below it, its stride becomes dilation.
         dilation: what the first block of a dilated stage does.
         multi_grid: unit rates of the blocks of a ResNet's last stage; ``None`` for ones.
@@ -126,7 +136,11 @@ def create_backbone(
 
 
 def _features(name: str, output_stride: int, levels: Sequence[int]) -> nn.Module:
-    """Timm's network for the wanted levels."""
+    """Timm's network, or ours, for the wanted levels."""
+    if name in OWN:
+        if output_stride != 32:
+            raise _only_32(name, output_stride)
+        return OWN[name](levels)
     timm_name, options = _resolve(name)
     stride: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     first = _first_level(name, timm_name, options)
@@ -138,11 +152,15 @@ def _features(name: str, output_stride: int, levels: Sequence[int]) -> nn.Module
     except (TypeError, AssertionError, NotImplementedError) as error:
         if not stride:
             raise _no_pyramid(name) from error
-        raise ConfigError(
-            f"backbone '{name}' cannot have output_stride {output_stride}: it works at 32 only",
-            fix="set output_stride=32, or take a backbone that can be dilated, such as resnet50 or convnext_tiny",
-        ) from error
+        raise _only_32(name, output_stride) from error
     return network
+
+
+def _only_32(name: str, output_stride: int) -> ConfigError:
+    return ConfigError(
+        f"backbone '{name}' cannot have output_stride {output_stride}: it works at 32 only",
+        fix="set output_stride=32, or take a backbone that can be dilated, such as resnet50 or convnext_tiny",
+    )
 
 
 def _first_level(name: str, timm_name: str, options: dict[str, Any]) -> int:
@@ -175,7 +193,7 @@ def _resolve(name: str) -> tuple[str, dict[str, Any]]:
     if name in ALIASES:
         return ALIASES[name]
     if not timm.is_model(name):
-        known = [*timm.list_models(), *ALIASES]
+        known = [*timm.list_models(), *ALIASES, *OWN]
         raise ConfigError(
             f"unknown backbone '{name}'{did_you_mean(name, known)}",
             fix="give a name of timm.list_models(), such as resnet50, resnet101, convnext_tiny, mobilenetv3_large_100",
@@ -201,7 +219,7 @@ def load_imagenet(backbone: Backbone) -> Preprocessing:
     Raises:
         WeightsError: timm has none for it, or they can neither be found on this machine nor downloaded.
     """
-    timm_name, _ = _resolve(backbone.name)
+    timm_name = backbone.name if backbone.name in OWN else _resolve(backbone.name)[0]
     is_alias = timm_name != backbone.name
     config = timm.get_pretrained_cfg(timm_name, allow_unregistered=True)
     if is_alias or config is None or not config.has_weights:

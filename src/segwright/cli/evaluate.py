@@ -7,6 +7,7 @@ import typer
 from segwright.cli.console import percent, print_json, print_table, progress, say_next
 from segwright.cli.data import read_data
 from segwright.cli.options import DataArgument, Device, Flip, Json, ModelArgument, Precision, Scales, Window
+from segwright.cli.weights import fetch_weights
 
 if TYPE_CHECKING:
     from segwright.metrics import Scores
@@ -19,6 +20,7 @@ def evaluate(
     scales: Scales = None,
     flip: Flip = False,
     window: Window = None,
+    boundary: Annotated[bool, typer.Option("--boundary", help="Also the boundary F-score at 3, 5, 9, 12 px.")] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: Json = False,
@@ -27,10 +29,11 @@ def evaluate(
     from segwright.evaluation import evaluate
 
     source = read_data(data)
+    fetch_weights(model)
     with progress("evaluating") as tell:
         scores = evaluate(
             model, source, split=split, scales=scales or (1.0,), flip=flip, window=window, device=device,
-            precision=precision, progress=tell,
+            precision=precision, boundary=boundary, progress=tell,
         )  # fmt: skip
     if as_json:
         print_json(scores.to_json())
@@ -48,9 +51,10 @@ def print_scores(scores: "Scores") -> None:
     means = {"mIoU": scores.miou, "pixel accuracy": scores.pixel_accuracy, "mean accuracy": scores.mean_accuracy}
     if scores.category_miou is not None:
         means["category mIoU"] = scores.category_miou
+    means |= {f"boundary F {pixels} px": score for pixels, score in scores.boundary_f.items()}
     print()
     for name, mean in means.items():
-        print(f"{name:<16}{percent(mean):>6} %")
+        print(f"{name:<17}{percent(mean):>6} %")
     print(f"\n{how_measured(scores)}")
 
 

@@ -8,7 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segwright.models import SegmentationModel, build_model, model_builder
-from segwright.zoo import catalog
+from segwright.zoo import Entry, catalog
+from segwright.zoo.published import datasets
 
 NUM_CLASSES = 19
 SIZE = (1024, 2048)
@@ -36,7 +37,30 @@ def model_facts(name: str, options: Mapping[str, Any] | None = None) -> dict[str
         "num_classes": NUM_CLASSES,
         "size": list(SIZE),
         "options": builder_options(name),
-        "published": [entry.id for entry in catalog() if entry.model == name],
+        "published": [entry_facts(entry) for entry in catalog() if entry.model == name],
+    }
+
+
+def entry_facts(entry: Entry) -> dict[str, Any]:
+    """What is published of a network, with its score and licence where there are weights."""
+    weights = entry.weights
+    if weights is None:
+        return {"id": entry.id, "model": entry.model, "options": dict(entry.options), "source": entry.source}
+    labels = datasets()[weights.dataset]
+    return {
+        "id": entry.id,
+        "model": entry.model,
+        "options": dict(entry.options),
+        "data": labels.title,
+        "num_classes": entry.num_classes,
+        "miou": weights.miou,
+        "miou_multi_scale": weights.miou_multi_scale,
+        "protocol": weights.protocol,
+        "parameters": weights.parameters,
+        "licences": {"weights": weights.licence, "training_data": labels.terms},
+        "url": weights.url,
+        "sha256": weights.sha256_start,
+        "classes": list(labels.classes[: entry.num_classes]),
     }
 
 

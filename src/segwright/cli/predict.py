@@ -10,6 +10,7 @@ import typer
 from segwright.cli.console import print_json, progress, say_error, say_next
 from segwright.cli.options import Device, Flip, Json, ModelArgument, Precision, Scales, Window
 from segwright.cli.outputs import Job, plan_jobs
+from segwright.cli.weights import fetch_weights
 from segwright.errors import DataError, ShapeError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def predict(
     )  # fmt: skip
     from segwright.inference import Predictor
 
+    fetch_weights(model)
     predictor = Predictor(
         model, device, runtime, precision, "flip" if flip else None, window, confidence, scales=scales or (1.0,)
     )

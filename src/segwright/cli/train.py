@@ -25,7 +25,7 @@ def train(
     crop_size: Annotated[tuple[int, int] | None, typer.Option(metavar="H W", help="[default: automatic]")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate. [default: 0.045]")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="FILE", help="YAML of settings to start from.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Model file or run folder to start from; imagenet; none.")] = None,
+    weights: Annotated[str | None, typer.Option(help="To start from: imagenet, ID, FILE, RUN or none.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16. [default: auto]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation. [default: 0]")] = None,

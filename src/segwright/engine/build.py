@@ -27,8 +27,9 @@ from segwright.engine.optim import RunningStatistics, WeightAverage, build_optim
 from segwright.errors import ConfigError, did_you_mean
 from segwright.info import Preprocessing
 from segwright.losses import LOSSES, SegmentationLoss, class_weights
-from segwright.models import SegmentationModel, create_model
+from segwright.models import SegmentationModel, build_model
 from segwright.types import Sample
+from segwright.zoo import start_from
 
 
 @dataclass
@@ -122,9 +123,9 @@ def build_training(
 
 
 def build_network(config: Config, data: SegmentationData, *, weights: str | None) -> SegmentationModel:
-    """The network for the data set's classes, from fresh weights or from a model file."""
+    """The network for the data set's classes, from fresh weights or from trained ones."""
     settings = config.model
-    model = create_model(settings.name, num_classes=len(data.classes), weights=weights, **settings.options)
+    model = build_model(settings.name, len(data.classes), settings.options)
     model.info = replace(
         model.info,
         classes=data.classes,
@@ -132,6 +133,8 @@ def build_network(config: Config, data: SegmentationData, *, weights: str | None
         provenance={"data": data.name, "config": config.model_dump(mode="json")},
         licences={"code": "Apache-2.0", "weights": "as the training data allows", "training_data": "not stated"},
     )
+    if weights is not None:
+        start_from(model, weights)
     return model
 
 
@@ -153,6 +156,7 @@ def build_loss(
         aux_pixel_stride=settings.aux_pixel_stride,
         aux_losses=model.aux_losses,
         ignore_index=data.labels.ignore_index,
+        joint_losses=model.joint_losses,
     )
 
 

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segwright.config import Config, known_keys, make_config, read_config, with_settings
 from segwright.engine.build import check_loss
 from segwright.engine.reporter import Reporter
 from segwright.engine.train import Run, run
 from segwright.errors import ConfigError, did_you_mean
-from segwright.models import check_options
+from segwright.models import build_model, check_options
+from segwright.models.transfer import trunk_of
 
 WORDS = {
     "epochs": "train.epochs",
@@ -73,8 +76,8 @@ def make_run_config(
     A length given in words replaces the recipe's, whatever its unit.
 
     Raises:
-        ConfigError: unknown words, keys, models, losses or options, values of the wrong kind, or weights that the model
-            does not have.
+        ConfigError: unknown words, keys, models, losses or options, values of the wrong kind, or
+            ImageNet weights for a network that has no trunk.
     """
     config = read_config(Path(recipe)) if recipe else make_config({})
     leaves: dict[str, Any] = {"data.path": str(Path(data).expanduser().resolve())}
@@ -96,10 +99,8 @@ def make_run_config(
     config = with_settings(config, leaves, source="the settings")
     check_options(config.model.name, config.model.options)
     if config.model.weights == "imagenet":
-        raise ConfigError(
-            f"model '{config.model.name}' has no ImageNet weights",
-            fix="leave weights out to start fresh, or give a model file or a run folder",
-        )
+        with torch.device("meta"):
+            trunk_of(build_model(config.model.name, 1, config.model.options))
     check_loss(config.loss)
     return config
 

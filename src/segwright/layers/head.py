@@ -13,12 +13,17 @@ class FCNHead(nn.Sequential):
         num_classes: channels of the logits.
         width: channels in between.
         dropout: probability of dropping a channel's value before the classifier.
+        dilation: of the 3x3 convolution.
 
     Shape:
         (N, in_channels, H, W) -> (N, num_classes, H, W)
     """
 
-    def __init__(self, in_channels: int, num_classes: int, *, width: int, dropout: float = 0.1) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, *, width: int, dropout: float = 0.1, dilation: int = 1
+    ) -> None:
         super().__init__(
-            ConvBNReLU(in_channels, width, 3), nn.Dropout(dropout), nn.Conv2d(width, num_classes, kernel_size=1)
+            ConvBNReLU(in_channels, width, 3, dilation=dilation),
+            nn.Dropout(dropout),
+            nn.Conv2d(width, num_classes, kernel_size=1),
         )

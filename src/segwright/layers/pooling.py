@@ -13,13 +13,14 @@ from segwright.layers.resize import resize_as
 class PyramidPooling(nn.Module):
     """Pyramid pooling module (PSPNet, section 3.2).
 
-    Each bin averages the map over bin x bin regions, a 1x1 convolution makes ``in_channels / len(bins)`` channels of
-    it, and all are resized, concatenated with the map and fused.
+    Each bin averages the map over bin x bin regions, a 1x1 convolution makes ``width`` channels of it, and all are
+    resized, concatenated with the map and fused.
 
     Args:
         in_channels: channels of the map.
         out_channels: channels after fusion.
         bins: sides of the grids; 1, 2, 3, 6 in the paper.
+        width: channels of each bin; ``None`` for ``in_channels / len(bins)``, as in the paper.
         fusion_kernel: side of the fusing convolution.
         first_bin_norm: False for a bias instead of a normalisation on the bin of one cell, which some published
             weights have.
@@ -35,12 +36,13 @@ class PyramidPooling(nn.Module):
         out_channels: int,
         *,
         bins: Sequence[int] = (1, 2, 3, 6),
+        width: int | None = None,
         fusion_kernel: int = 1,
         first_bin_norm: bool = True,
         align_corners: bool = False,
     ) -> None:
         super().__init__()
-        width = max(1, in_channels // len(bins))
+        width = max(1, in_channels // len(bins)) if width is None else width
         self.bins, self.align_corners = tuple(bins), align_corners
         self.branches = nn.ModuleList(ConvBNReLU(in_channels, width) for _ in bins)
         if not first_bin_norm:

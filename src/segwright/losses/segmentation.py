@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from segwright.errors import ShapeError
 from segwright.losses.auxiliary import AUX_LOSSES
+from segwright.losses.boundary import JOINT_LOSSES
 from segwright.types import SegmentationOutput
 
 
@@ -29,6 +30,7 @@ class SegmentationLoss(nn.Module):
         aux_pixel_stride: of the auxiliary predictions.
         aux_losses: names in ``AUX_LOSSES`` for auxiliary predictions that the pixel loss is not for.
         ignore_index: of pixels without a label.
+        joint_losses: weight of each of ``JOINT_LOSSES`` to add; they see every pixel.
     """
 
     def __init__(
@@ -41,15 +43,18 @@ class SegmentationLoss(nn.Module):
         aux_pixel_stride: int = 1,
         aux_losses: Mapping[str, str] | None = None,
         ignore_index: int = 255,
+        joint_losses: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        self.joint_losses = {name: JOINT_LOSSES[name] for name in joint_losses or {}}
+        self.weights = {**aux_weights, **(joint_losses or {})}
         self.aux_losses = {name: AUX_LOSSES[loss] for name, loss in (aux_losses or {}).items()}
         self.ignore_index = ignore_index
         self.pixel_loss, self.aux_weights, self.align_corners = pixel_loss, dict(aux_weights), align_corners
         self.pixel_stride, self.aux_pixel_stride = pixel_stride, aux_pixel_stride
 
     def forward(self, output: SegmentationOutput, masks: Tensor) -> dict[str, Tensor]:
-        """Losses by name: ``loss`` (the weighted sum), ``main``, and one per auxiliary output.
+        """Losses by name: ``loss`` (the weighted sum), ``main``, one per auxiliary output and one per joint loss.
 
         Args:
             output: of the network in training mode; logits and aux may have any stride.
@@ -66,7 +71,8 @@ class SegmentationLoss(nn.Module):
         losses = {"main": self._loss(output.logits, masks, self.pixel_stride)}
         for name, prediction in output.aux.items():
             losses[name] = self._aux_loss(name, prediction, masks)
-        weighted = [self.aux_weights.get(name, 1.0) * loss for name, loss in losses.items()]
+        losses |= self._joint_losses(output, masks)
+        weighted = [self.weights.get(name, 1.0) * loss for name, loss in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
 
     def _aux_loss(self, name: str, prediction: Tensor, masks: Tensor) -> Tensor:
@@ -75,6 +81,17 @@ class SegmentationLoss(nn.Module):
         loss_fn = self.aux_losses[name]
         with torch.autocast(prediction.device.type, enabled=False):
             return loss_fn(prediction.float(), masks.long(), pixel_loss=self.pixel_loss, ignore_index=self.ignore_index)
+
+    def _joint_losses(self, output: SegmentationOutput, masks: Tensor) -> dict[str, Tensor]:
+        if not self.joint_losses:
+            return {}
+        rows, columns = (Grid(side) for side in masks.shape[-2:])
+        with torch.autocast(output.logits.device.type, enabled=False):
+            logits = interpolate_at(output.logits.float(), rows, columns, align_corners=self.align_corners)
+            full, labels = SegmentationOutput(logits, output.aux), masks.long()
+            return {
+                name: loss(full, labels, ignore_index=self.ignore_index) for name, loss in self.joint_losses.items()
+            }
 
     def _loss(self, logits: Tensor, masks: Tensor, stride: int) -> Tensor:
         height, width = masks.shape[-2:]

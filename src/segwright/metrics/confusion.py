@@ -74,7 +74,7 @@ class ConfusionMatrix:
             ShapeError: shapes that differ or have no height and width.
             DataError: decimal numbers, or a mask value that is neither a class nor ``ignore_index``.
         """
-        predicted, truth = _as_integers(prediction, "prediction"), _as_integers(mask, "mask")
+        predicted, truth = as_integers(prediction, "prediction"), as_integers(mask, "mask")
         if predicted.shape != truth.shape or truth.ndim < 2:
             raise ShapeError(
                 f"the prediction has shape {predicted.shape} and the mask {truth.shape}",
@@ -189,7 +189,8 @@ class ConfusionMatrix:
             )
 
 
-def _as_integers(values: IntArray | Tensor, name: str) -> IntArray:
+def as_integers(values: IntArray | Tensor, name: str) -> IntArray:
+    """The values as a NumPy array; raises DataError, which calls them ``name``, for decimal numbers."""
     array: IntArray = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.dtype.kind not in "iu":
         raise DataError(f"the {name} holds {array.dtype} values", fix="give integer class indices")

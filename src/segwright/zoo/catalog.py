@@ -1,14 +1,22 @@
-"""The catalog: whose networks we can rebuild, and with which model and options."""
+"""The catalog: whose networks we can rebuild, with which model and options, and which of them have weights."""
+
+from functools import lru_cache
 
 from segwright.errors import WeightsError, did_you_mean
 from segwright.models import SegmentationModel, build_model
 from segwright.zoo.entry import Entry
+from segwright.zoo.published import published_entries
 from segwright.zoo.systems import ARCHITECTURES
+
+
+@lru_cache(maxsize=1)
+def _entries() -> dict[str, Entry]:
+    return {entry.id: entry for entry in sorted((*ARCHITECTURES, *published_entries()), key=lambda entry: entry.id)}
 
 
 def catalog() -> list[Entry]:
     """All entries, in the order of their ids."""
-    return sorted(ARCHITECTURES, key=lambda entry: entry.id)
+    return list(_entries().values())
 
 
 def find(id: str) -> Entry:
@@ -17,11 +25,9 @@ def find(id: str) -> Entry:
     Raises:
         WeightsError: no such entry; the nearest id is named.
     """
-    entries = {entry.id: entry for entry in ARCHITECTURES}
+    entries = _entries()
     if id not in entries:
-        raise WeightsError(
-            f"'{id}' is no id of the catalog{did_you_mean(id, entries)}", fix="segwright.zoo.catalog() lists all ids"
-        )
+        raise WeightsError(f"'{id}' is no id of the catalog{did_you_mean(id, entries)}", fix="segwright models list")
     return entries[id]
 
 

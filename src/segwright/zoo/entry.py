@@ -6,6 +6,41 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Weights:
+    """A published checkpoint: where it lies, and what its publishers say of it.
+
+    Args:
+        url: of the file, whose name ends in the first eight digits of its SHA-256.
+        dataset: key in ``published.datasets()``.
+        miou: mean IoU in percent as published, picture whole or in windows, one scale.
+        miou_multi_scale: likewise, averaged over scales and mirrored pictures.
+        protocol: how both were measured.
+        licence: of the weights, by their publishers; the training data's terms come on top.
+        parameters: as published, auxiliary heads included.
+        tensors: in the file.
+    """
+
+    url: str
+    dataset: str
+    miou: float | None
+    miou_multi_scale: float | None
+    protocol: str
+    licence: str
+    parameters: int | None = None
+    tensors: int | None = None
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def sha256_start(self) -> str:
+        """The first digits of the file's hash."""
+        return self.file.rpartition("-")[2].partition(".")[0]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A network of somebody else's that we can rebuild.
 
@@ -15,6 +50,7 @@ class Entry:
         options: of our model's builder, such that it computes what theirs does.
         num_classes: of the published network.
         source: where its code is, in which version, and how it departs from the paper.
+        weights: the published checkpoint; ``None`` for an architecture alone.
     """
 
     id: str
@@ -22,3 +58,9 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)
     num_classes: int = 19
     source: str = ""
+    weights: Weights | None = None
+
+    @property
+    def publisher(self) -> str:
+        """The first word of the id; it tells how the tensors are named."""
+        return self.id.partition("/")[0]

@@ -1,0 +1,54 @@
+"""FCN of others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from segwright.zoo.entry import Entry
+from segwright.zoo.key_map import (
+    KeyMap,
+    MapBuilder,
+    Substitution,
+    mmseg_fcn_head,
+    mmseg_resnet,
+    torchvision_fcn_head,
+)
+
+MODEL = "fcn"
+
+ENTRIES = (
+    Entry(
+        "mmseg/fcn_r50-d8",
+        "fcn",
+        {"backbone": "resnet50c", "variant": "mmseg"},
+        source="mmsegmentation 1.2.2, _base_/models/fcn_r50-d8.py: two convolutions, and one that sees the map again",
+    ),
+    Entry("torchvision/fcn_resnet50", "fcn", {"backbone": "resnet50"}, source="torchvision, fcn_resnet50"),
+)
+
+_TORCHVISION: list[Substitution] = [
+    (r"^backbone\.network\.", "backbone."),
+    (r"^decoder\.convs\.0\.([01])$", r"classifier.\1"),
+    (r"^decoder\.classifier$", "classifier.4"),
+    *torchvision_fcn_head("aux_head", "aux_classifier"),
+]
+
+
+def _mmseg(options: Mapping[str, Any]) -> KeyMap:
+    return KeyMap(
+        [
+            *mmseg_resnet(options["backbone"]),
+            (r"^decoder\.convs\.(\d)", r"decode_head.convs.\1"),
+            (r"^decoder\.fusion", "decode_head.conv_cat"),
+            (r"^decoder\.classifier$", "decode_head.conv_seg"),
+            (r"^(decode_head\..*)\.0$", r"\1.conv"),
+            (r"^(decode_head\..*)\.1$", r"\1.bn"),
+            *mmseg_fcn_head("aux_head", "auxiliary_head"),
+        ],
+        classifier="decoder.classifier.weight",
+    )
+
+
+KEY_MAPS: dict[str, MapBuilder] = {
+    "mmseg": _mmseg,
+    "torchvision": lambda options: KeyMap(_TORCHVISION, classifier="decoder.classifier.weight"),
+}
