@@ -24,7 +24,7 @@ def gmacs(name: str, backbone: str, classes: int, size: tuple[int, int]) -> floa
         model, images = create_model(name, num_classes=classes, backbone=backbone).eval(), torch.empty(1, 3, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
-    return counter.get_total_flops() / 2e9
+    return float(counter.get_total_flops()) / 2e9
 
 
 def forward(model: SegmentationModel, images: torch.Tensor) -> Callable[[], object]:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from segwright.errors import DataError, SegmentationError
 from segwright.evaluation import evaluate
 from segwright.info import ModelInfo, generic_palette
+from segwright.metrics import BoundaryF
 from segwright.models import SegmentationModel, create_model, save_model
 from segwright.types import SegmentationOutput
 
@@ -144,3 +145,24 @@ def test_by_hand_resizes_as_the_contract_says(model: SegmentationModel) -> None:
     images = torch.randn(1, 3, 33, 47)
     strided = model.strided_logits(images).logits
     assert torch.equal(model(images).logits, F.interpolate(strided, (33, 47), mode="bilinear", align_corners=False))
+
+
+def test_boundary_f_is_the_protocol_s_over_all_pictures(model: SegmentationModel, data: Path) -> None:
+    scores = evaluate(model, data, device="cpu", boundary=True)
+    assert list(scores.boundary_f) == ["3", "5", "9", "12"]
+    expected = BoundaryF(3)
+    with torch.no_grad():
+        for index in range(len(SIZES)):
+            picture = torch.from_numpy(np.array(Image.open(data / "images" / f"{index}.png"))).permute(2, 0, 1)
+            preprocessing = model.info.preprocessing
+            mean, std = (torch.tensor(values)[:, None, None] for values in (preprocessing.mean, preprocessing.std))
+            prediction = model(((picture / 255 - mean) / std)[None]).logits.argmax(1)[0]
+            expected.update(prediction, np.array(Image.open(data / "masks" / f"{index}.png")))
+    assert list(scores.boundary_f.values()) == pytest.approx(list(expected.compute().values()), abs=1e-12)
+    assert scores.protocol["boundary"].startswith("mean over classes")
+
+
+def test_boundary_f_is_left_out_where_nobody_asked(model: SegmentationModel, data: Path) -> None:
+    scores = evaluate(model, data, device="cpu")
+    assert scores.boundary_f == {}
+    assert "boundary" not in scores.protocol

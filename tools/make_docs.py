@@ -1,10 +1,14 @@
-"""Writes docs/config.md from the tree of settings; a test compares. Run ``python tools/make_docs.py``."""
+"""Writes docs/config.md and docs/models.md from the code; tests compare. Run ``python tools/make_docs.py``."""
 
+from collections import Counter
 from pathlib import Path
 
+from segwright.cli.facts import model_facts
 from segwright.config import Config
+from segwright.models import list_models
+from segwright.zoo import catalog
 
-PAGE = Path(__file__).parents[1] / "docs" / "config.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 HEAD = """# Settings
 
@@ -30,5 +34,30 @@ def config_page() -> str:
     return "".join(parts)
 
 
+MODELS_HEAD = """# Models
+
+Parameters in evaluation at 19 classes, multiply-adds for one picture of 1024x2048, with the options that are the
+default (`segwright models show NAME` tells them; other backbones and output strides change both). *Checkpoints* counts
+the published ones that load by their id: `segwright models list` has them all, with data, mIoU and licence.
+
+This page is written by `python tools/make_docs.py`.
+
+| name | system | parameters | GMACs | checkpoints | paper |
+|---|---|---|---|---|---|
+"""
+
+
+def models_page() -> str:
+    """The page as text."""
+    published = Counter(entry.model for entry in catalog() if entry.weights is not None)
+    rows = []
+    for name in list_models():
+        facts = model_facts(name)
+        size = f"{facts['parameters']:,} | {facts['gmacs']:.1f}"
+        rows.append(f"| `{name}` | {facts['system']} | {size} | {published[name] or '-'} | {facts['paper']} |\n")
+    return MODELS_HEAD + "".join(rows)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(config_page(), encoding="utf-8")
+    (DOCS / "config.md").write_text(config_page(), encoding="utf-8")
+    (DOCS / "models.md").write_text(models_page(), encoding="utf-8")

@@ -49,6 +49,15 @@ def test_json_has_the_promised_keys_and_the_protocol(segwright: Command, scenes:
     assert (protocol["scales"], protocol["flip"], protocol["window"]) == ([0.75, 1.0], True, [32, 64])
 
 
+def test_boundary_scores_are_told_when_asked_for(segwright: Command, scenes: Path, run_folder: Path) -> None:
+    scores = json.loads(segwright("evaluate", run_folder, scenes, "--boundary", "--json").out)["boundary_f"]
+    assert list(scores) == ["3", "5", "9", "12"]
+    assert 0 <= scores["3"] <= scores["12"] <= 1
+    lines = segwright("evaluate", run_folder, scenes, "--boundary").out.splitlines()
+    assert f"boundary F 12 px  {100 * scores['12']:.2f} %" in lines
+    assert json.loads(segwright("evaluate", run_folder, scenes, "--json").out)["boundary_f"] == {}
+
+
 def test_run_folder_and_its_model_file_score_alike(segwright: Command, scenes: Path, run_folder: Path) -> None:
     first, second = (
         segwright("evaluate", model, scenes, "--json").out for model in (run_folder, run_folder / "model.safetensors")

@@ -58,9 +58,10 @@ def test_readme_data_yaml_is_understood(tmp_path: Path) -> None:
     assert read_data_yaml(tmp_path / "data.yaml").classes == ("background", "crop", "weed")
 
 
-def test_settings_page_is_up_to_date() -> None:
-    written = runpy.run_path(str(ROOT / "tools" / "make_docs.py"))["config_page"]()
-    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == written, "run: python tools/make_docs.py"
+@pytest.mark.parametrize("page", ["config", "models"])
+def test_written_page_is_up_to_date(page: str) -> None:
+    written = runpy.run_path(str(ROOT / "tools" / "make_docs.py"))[f"{page}_page"]()
+    assert (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") == written, "run: python tools/make_docs.py"
 
 
 @pytest.mark.parametrize(

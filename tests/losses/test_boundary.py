@@ -137,7 +137,8 @@ def test_gradient_of_class_maps_equals_the_released_code_s_with_its_filters_on()
     """But for a factor (it divides by the batch's largest value) and what lies within reach of the border."""
     arrays = recorded()
     logits = arrays["logits"]
-    strength = boundary_strength(logits.softmax(1), torch.ones_like(logits[:, :1], dtype=torch.bool))[:1, :3, 6:-6, 6:-6]
+    valid = torch.ones_like(logits[:, :1], dtype=torch.bool)
+    strength = boundary_strength(logits.softmax(1), valid)[:1, :3, 6:-6, 6:-6]
     step = 9 / 25  # of which ours is a multiple; theirs is of half the difference, and adds 1e-6 under the root
     theirs = arrays["gradient_of_three_classes"][..., 6:-6, 6:-6]
     ratio = ((strength * step / 2).square() + 1e-6).sqrt() / theirs

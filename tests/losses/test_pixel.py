@@ -193,7 +193,12 @@ def test_gradient_of_cross_entropy_is_torch_s() -> None:
 
 
 def test_losses_are_found_by_name() -> None:
-    assert list(LOSSES) == ["cross_entropy", "ohem_cross_entropy", "ohem_cross_entropy_by_loss"]
+    assert list(LOSSES) == [
+        "cross_entropy",
+        "image_weighted_cross_entropy",
+        "ohem_cross_entropy",
+        "ohem_cross_entropy_by_loss",
+    ]
     assert LOSSES["cross_entropy"] is cross_entropy
     with pytest.raises(ConfigError, match="unknown loss 'ohem'"):
         LOSSES["ohem"]

@@ -65,7 +65,8 @@ def distances(model: GatedSCNN, reference: Reference, tag: str, images: Tensor, 
     with torch.no_grad():
         outputs = {"native": model.strided_logits(images).logits} | outputs_of(model, images)
     model.image_gradient = own
-    return reference.distances(tag, {name: outputs[name] for name in outputs if name in reference.record["outputs"][tag]})
+    recorded = outputs.keys() & reference.record["outputs"][tag].keys()
+    return reference.distances(tag, {name: outputs[name] for name in recorded})
 
 
 def test_fill_rule_gives_the_recorded_weights() -> None:
@@ -143,7 +144,7 @@ def test_conversion_is_strict(key: str) -> None:
     tensor = theirs.pop(key)
     with pytest.raises(WeightsError, match=f"'{key}' is missing"):
         zoo.convert(ID, theirs)
-    with pytest.raises(WeightsError, match="'dsn2.weight' has no place in it"):
+    with pytest.raises(WeightsError, match=r"'dsn2\.weight' has no place in it"):
         zoo.convert(ID, {**theirs, key: tensor, "dsn2.weight": tensor})
 
 

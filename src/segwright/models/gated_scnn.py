@@ -99,6 +99,7 @@ class ShapeStream(nn.Module):
     """
 
     reach = 6  # rows: two 3x3 convolutions in each of three residual blocks
+    band_pixels = 1 << 17  # in evaluation: 64 rows of a picture 2048 wide
 
     def __init__(
         self, in_channels: int, gating_channels: Sequence[int], *, align_corners: bool, recompute: bool
@@ -128,7 +129,7 @@ class ShapeStream(nn.Module):
         def band(rows: slice) -> Tensor:
             return self.edges(resize_rows(first, size, rows, align_corners=self.align_corners), gates[:, :, rows])
 
-        return by_bands(band, size[0], reach=self.reach, rows=BAND_PIXELS // (first.shape[0] * size[1]))
+        return by_bands(band, size[0], reach=self.reach, rows=self.band_pixels // (first.shape[0] * size[1]))
 
     def edges(self, features: Tensor, gates: Tensor) -> Tensor:
         recompute = self.recompute and self.training
@@ -137,9 +138,6 @@ class ShapeStream(nn.Module):
             features = call(gated_conv, features, gates[:, index : index + 1], recompute=recompute)
         edges: Tensor = self.classifier(features)
         return edges
-
-
-BAND_PIXELS = 1 << 17  # of a band of rows in evaluation: 64 rows of a picture 2048 wide
 
 
 class ResidualBlock(nn.Module):
