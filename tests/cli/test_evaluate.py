@@ -54,7 +54,7 @@ def test_boundary_scores_are_told_when_asked_for(segwright: Command, scenes: Pat
     assert list(scores) == ["3", "5", "9", "12"]
     assert 0 <= scores["3"] <= scores["12"] <= 1
     lines = segwright("evaluate", run_folder, scenes, "--boundary").out.splitlines()
-    assert f"boundary F 12 px  {100 * scores['12']:.2f} %" in lines
+    assert f"boundary F 12 px {100 * scores['12']:6.2f} %" in lines
     assert json.loads(segwright("evaluate", run_folder, scenes, "--json").out)["boundary_f"] == {}
 
 

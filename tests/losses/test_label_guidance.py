@@ -64,3 +64,11 @@ def test_the_run_s_own_pixel_loss_is_used() -> None:
     losses = loss(SegmentationOutput(logits, {"low": logits}), masks)
     torch.testing.assert_close(losses["low"], ohem_cross_entropy(logits, masks[:, ::4, ::4]))
     torch.testing.assert_close(losses["loss"], losses["main"] + 0.16 * losses["low"])
+
+
+def test_the_main_prediction_can_be_guided_too() -> None:
+    masks, logits = torch.randint(3, (2, 32, 32)), torch.randn(2, 3, 8, 8)
+    loss = SegmentationLoss(F.cross_entropy, {}, aux_losses={"main": "label_guidance"})
+    torch.testing.assert_close(
+        loss(SegmentationOutput(logits, {}), masks)["loss"], F.cross_entropy(logits, masks[:, ::4, ::4])
+    )

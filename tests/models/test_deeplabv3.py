@@ -207,9 +207,9 @@ def test_a_cascade_that_there_is_not_is_an_error(options: dict[str, Any]) -> Non
         {"variant": "mmseg", "output_stride": 8},
         {"variant": "smp", "align_corners": True},
         {"variant": "torchvision"},
-        {"variant": "torchvision_mobilenet", "backbone": "mobilenetv3_large_torchvision"},
+        {"variant": "torchvision", "backbone": "mobilenetv3_large_torchvision"},
     ],
-    ids=lambda options: options.get("variant", "cascade"),
+    ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_every_variant_works_and_trains_at_any_size(options: dict[str, Any], size: tuple[int, int]) -> None:
     model = network(**options).train()
@@ -220,13 +220,30 @@ def test_every_variant_works_and_trains_at_any_size(options: dict[str, Any], siz
     assert model.eval()(images(0, *size)).logits.shape == (1, 5, *size)
 
 
+@pytest.mark.parametrize(
+    ("options", "output_stride"),
+    [
+        ({}, 16),
+        ({"variant": "mmseg"}, 8),
+        ({"variant": "smp"}, 8),
+        ({"variant": "torchvision"}, 8),
+        ({"variant": "torchvision", "backbone": "mobilenetv3_large_torchvision"}, 16),
+    ],
+)
+def test_output_stride_is_the_one_of_the_training_unless_another_is_given(
+    options: dict[str, Any], output_stride: int
+) -> None:
+    assert on_meta(**options).backbone.strides[-1] == output_stride
+    assert on_meta(**options, output_stride=32).backbone.strides[-1] == 32
+
+
 @pytest.mark.parametrize(("variant", "weights"), [("mmseg", {"aux": 0.4}), ("torchvision", {"aux": 0.5}), ("smp", {})])
 def test_auxiliary_heads_are_those_of_the_variants(variant: str, weights: dict[str, float]) -> None:
     assert on_meta(variant=variant).aux_weights == weights
 
 
 def test_auxiliary_head_on_a_block_keeps_nothing_and_survives_a_copy() -> None:
-    options = {"backbone": "mobilenetv3_large_torchvision", "variant": "torchvision_mobilenet"}
+    options = {"backbone": "mobilenetv3_large_torchvision", "variant": "torchvision"}
     model, picture = network(**options), images(0, 64, 96)
     for one in (model, copy.deepcopy(model)):
         aux = one.train()(picture).aux["aux"]
@@ -238,7 +255,7 @@ def test_auxiliary_head_on_a_block_keeps_nothing_and_survives_a_copy() -> None:
 
 @torch.no_grad()
 def test_the_network_with_a_watched_block_can_be_exported() -> None:
-    model = network(backbone="mobilenetv3_large_torchvision", variant="torchvision_mobilenet")
+    model = network(backbone="mobilenetv3_large_torchvision", variant="torchvision")
     pictures = images(0, 128, 192, batch=2)
     program = torch.export.export(model, (pictures[:1],)).module()
     assert distance(program(pictures[1:]).logits, model(pictures[1:]).logits) < 1e-5

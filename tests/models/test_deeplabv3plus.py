@@ -104,6 +104,12 @@ def test_low_level_map_is_c2_reduced_to_48_channels() -> None:
     assert decoder.classifier.in_channels == 256
 
 
+@pytest.mark.parametrize(("variant", "output_stride"), [("paper", 16), ("mmseg", 8), ("smp", 16)])
+def test_output_stride_is_the_one_of_the_training_unless_another_is_given(variant: str, output_stride: int) -> None:
+    assert on_meta(variant=variant).backbone.strides[-1] == output_stride
+    assert on_meta(variant=variant, output_stride=32).backbone.strides[-1] == 32
+
+
 @pytest.mark.parametrize(("variant", "channels"), [("mmseg", 12), ("smp", 48)])
 def test_low_level_channels_of_the_variants(variant: str, channels: int) -> None:
     assert decoder_of(on_meta(backbone="resnet18", variant=variant)).low_level[0].out_channels == channels

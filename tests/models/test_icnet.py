@@ -256,7 +256,8 @@ def loss_of(model: ICNet) -> SegmentationLoss:
 def test_network_without_guidance_computes_the_same(model: ICNet) -> None:
     bare, picture = network(aux=False), images(0, 65, 97)
     assert torch.equal(bare(picture).logits, model(picture).logits)
-    assert bare.train()(picture).aux == bare.aux_weights == bare.aux_losses == {}
+    assert bare.train()(picture).aux == bare.aux_weights == {}
+    assert bare.aux_losses == {"main": "label_guidance"}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (33, 97), (65, 64)])
@@ -390,7 +391,7 @@ def fuses_by_a_dilated_convolution_at_the_fine_map_s_size(model: ICNet) -> None:
 
 def guides_three_branches(model: ICNet) -> None:
     assert model.aux_weights == {"low": 0.16, "medium": 0.4}
-    assert model.aux_losses == {"low": "label_guidance", "medium": "label_guidance"}
+    assert model.aux_losses == dict.fromkeys(("main", "low", "medium"), "label_guidance")
 
 
 def drops_the_guidance_in_testing(model: ICNet) -> None:

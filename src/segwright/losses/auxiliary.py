@@ -1,4 +1,4 @@
-"""Losses of auxiliary predictions that are no logits per pixel at the masks' size; networks name them."""
+"""Losses of predictions that are not resized to the masks; networks name them."""
 
 import math
 from collections.abc import Callable

@@ -28,7 +28,7 @@ class SegmentationLoss(nn.Module):
         align_corners: of the interpolation; the network's own.
         pixel_stride: of the main prediction; 1 counts every pixel, as the papers do.
         aux_pixel_stride: of the auxiliary predictions.
-        aux_losses: names in ``AUX_LOSSES`` for auxiliary predictions that the pixel loss is not for.
+        aux_losses: names in ``AUX_LOSSES`` for the predictions that are not resized to the masks, ``main`` among them.
         ignore_index: of pixels without a label.
         joint_losses: weight of each of ``JOINT_LOSSES`` to add; they see every pixel.
     """
@@ -68,16 +68,16 @@ class SegmentationLoss(nn.Module):
                 f"auxiliary outputs {sorted(output.aux)} and weights {sorted(self.aux_weights)} differ",
                 fix="put the network into training mode, and name each output in aux_weights",
             )
-        losses = {"main": self._loss(output.logits, masks, self.pixel_stride)}
+        losses = {"main": self._named_loss("main", output.logits, masks, self.pixel_stride)}
         for name, prediction in output.aux.items():
-            losses[name] = self._aux_loss(name, prediction, masks)
+            losses[name] = self._named_loss(name, prediction, masks, self.aux_pixel_stride)
         losses |= self._joint_losses(output, masks)
         weighted = [self.weights.get(name, 1.0) * loss for name, loss in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
 
-    def _aux_loss(self, name: str, prediction: Tensor, masks: Tensor) -> Tensor:
+    def _named_loss(self, name: str, prediction: Tensor, masks: Tensor, stride: int) -> Tensor:
         if name not in self.aux_losses:
-            return self._loss(prediction, masks, self.aux_pixel_stride)
+            return self._loss(prediction, masks, stride)
         loss_fn = self.aux_losses[name]
         with torch.autocast(prediction.device.type, enabled=False):
             return loss_fn(prediction.float(), masks.long(), pixel_loss=self.pixel_loss, ignore_index=self.ignore_index)

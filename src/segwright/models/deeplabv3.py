@@ -35,17 +35,25 @@ class Variant:
     dropout: float = 0.0
     aux_weight: float = 0.0  # 0 for no auxiliary head
     aux_block: str = ""  # the trunk's block that the auxiliary head reads, instead of c4
+    output_stride: OutputStride = 8  # unless another is asked for
 
 
 TORCHVISION = Variant("contracted", None, (12, 24, 36), refine=True, merge_dropout=0.5, aux_weight=0.5)
+TORCHVISION_MOBILENET = replace(TORCHVISION, dilation="plain", aux_block="blocks.2.0", output_stride=16)
 
 VARIANTS = {
-    "paper": Variant(),
+    "paper": Variant(output_stride=16),
     "mmseg": Variant("mmseg", None, width_share=4, merge_kernel=3, dropout=0.1, aux_weight=0.4),
     "smp": Variant("plain", None, (12, 24, 36), refine=True, merge_dropout=0.5),
     "torchvision": TORCHVISION,
-    "torchvision_mobilenet": replace(TORCHVISION, dilation="plain", aux_block="blocks.2.0"),
 }
+
+
+def departures_of(variant: str, backbone: str) -> Variant:
+    """The named variant; torchvision's network on its MobileNetV3 is another one than on a ResNet."""
+    if variant == "torchvision" and backbone == "mobilenetv3_large_torchvision":
+        return TORCHVISION_MOBILENET
+    return VARIANTS[variant]
 
 
 class ASPPDecoder(Decoder):
@@ -188,34 +196,35 @@ def deeplabv3(
     num_classes: int,
     *,
     backbone: str = "resnet50",
-    output_stride: OutputStride = 16,
+    output_stride: OutputStride | None = None,
     multi_grid: Sequence[int] | None = None,
     head: Literal["aspp", "cascade"] = "aspp",
     cascade_blocks: int = 3,
     align_corners: bool = False,
-    variant: Literal["paper", "mmseg", "smp", "torchvision", "torchvision_mobilenet"] = "paper",
+    variant: Literal["paper", "mmseg", "smp", "torchvision"] = "paper",
 ) -> EncoderDecoder:
     """DeepLabv3 (Chen et al., 2017).
 
     Args:
         num_classes: channels of the logits.
         backbone: any timm name; the paper's are ResNets.
-        output_stride: of the last map; the paper trains at 16 and evaluates the same weights at 8.
+        output_stride: of the last map; ``None`` for the 16 at which the paper trains and torchvision's MobileNetV3
+            works, and for 8 in the other variants. The paper evaluates the same weights at 8.
         multi_grid: unit rates of the last stage of a ResNet; ``None`` for the paper's, 1, 2, 4 with ASPP and 1, 2, 1
             in the cascade, and for ones in the variants.
         head: ``aspp``, or ``cascade``, the paper's other network, which goes on with blocks of ever higher rates.
         cascade_blocks: how many blocks the cascade adds.
         align_corners: of the final resize; some published weights need True.
         variant: ``paper``, or the departures of the weights that mmsegmentation, segmentation-models-pytorch or
-            torchvision published, the latter on a ResNet or on its MobileNetV3.
+            torchvision published, the latter on a ResNet or on ``mobilenetv3_large_torchvision``.
 
     Raises:
         ConfigError: a trunk that cannot have these options, or a cascade that there is not.
     """
-    departures, grid = VARIANTS[variant], (1, 2, 1)
-    is_cascade = head == "cascade"
+    departures, is_cascade, grid = departures_of(variant, backbone), head == "cascade", (1, 2, 1)
     default = grid if is_cascade else departures.multi_grid
-    trunk = create_trunk(backbone, output_stride, departures.dilation, multi_grid, default)
+    stride = departures.output_stride if output_stride is None else output_stride
+    trunk = create_trunk(backbone, stride, departures.dilation, multi_grid, default)
     if is_cascade and (cascade_blocks < 0 or variant != "paper" or not is_resnet(trunk)):
         raise ConfigError(
             f"no cascade of {cascade_blocks} blocks on backbone '{backbone}' in variant '{variant}'",
@@ -225,7 +234,7 @@ def deeplabv3(
         trunk,
         CascadeDecoder(trunk, num_classes, blocks=cascade_blocks, multi_grid=multi_grid or grid)
         if is_cascade
-        else ASPPDecoder(trunk.channels[-1], num_classes, output_stride, departures),
+        else ASPPDecoder(trunk.channels[-1], num_classes, stride, departures),
         num_classes=num_classes,
         aux_head=aux_head_of(departures, trunk, num_classes),
         aux_weight=departures.aux_weight,

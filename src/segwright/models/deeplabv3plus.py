@@ -37,11 +37,14 @@ class Variant:
     merge_dropout: float = 0.0
     dropout: float = 0.0
     has_aux: bool = False
+    output_stride: OutputStride = 16  # unless another is asked for
 
 
 VARIANTS = {
     "paper": Variant(),
-    "mmseg": Variant("mmseg", None, width_share=4, low_level_share=3 / 16, merge_kernel=3, dropout=0.1, has_aux=True),
+    "mmseg": Variant(
+        "mmseg", None, width_share=4, low_level_share=3 / 16, merge_kernel=3, dropout=0.1, has_aux=True, output_stride=8
+    ),
     "smp": Variant("plain", None, (12, 24, 36), refine=True, fusion_convs=1, depthwise_norm=False, merge_dropout=0.5),
 }
 
@@ -118,7 +121,7 @@ def deeplabv3plus(
     num_classes: int,
     *,
     backbone: str = "resnet50",
-    output_stride: OutputStride = 16,
+    output_stride: OutputStride | None = None,
     separable: bool = True,
     image_pooling: bool = True,
     multi_grid: Sequence[int] | None = None,
@@ -130,7 +133,8 @@ def deeplabv3plus(
     Args:
         num_classes: channels of the logits.
         backbone: any timm name; the paper's are ResNets and Xceptions, such as xception65.
-        output_stride: of the last map; the paper trains at 16 and evaluates the same weights at 16 or 8.
+        output_stride: of the last map; ``None`` for the 16 at which the paper trains, and for 8 in variant ``mmseg``.
+            The paper evaluates the same weights at 16 or 8.
         separable: atrous separable convolutions in pooling and decoder; False for dense ones, four times as many
             parameters there.
         image_pooling: whether the pooling has its image-level branch; for Cityscapes the paper leaves it out.
@@ -144,11 +148,12 @@ def deeplabv3plus(
         ConfigError: a trunk that cannot have these options.
     """
     departures = VARIANTS[variant]
-    trunk = create_trunk(backbone, output_stride, departures.dilation, multi_grid, departures.multi_grid)
+    stride = departures.output_stride if output_stride is None else output_stride
+    trunk = create_trunk(backbone, stride, departures.dilation, multi_grid, departures.multi_grid)
     decoder = DeepLabV3PlusDecoder(
         trunk.channels,
         num_classes,
-        output_stride,
+        stride,
         separable=separable,
         image_pooling=image_pooling,
         align_corners=align_corners,

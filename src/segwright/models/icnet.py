@@ -63,13 +63,11 @@ class ICNet(SegmentationModel):
         self.fusion_low = CascadeFeatureFusion(c512, c512, c256)
         self.fusion_medium = CascadeFeatureFusion(c256, c128, c256)
         self.classifier = nn.Conv2d(c256, num_classes, kernel_size=1)
-        # Differs: the paper downsamples the labels of the high branch too, to 1/4; ours resizes its logits to them,
-        # as for every network here, which guides each pixel.
         guided = {"low": c512, "medium": c256} if aux else {}
         self.aux_heads = nn.ModuleDict({name: nn.Conv2d(c, num_classes, 1) for name, c in guided.items()})
         weights = {"low": 0.16, "medium": 0.4}  # lambda of the cascade label guidance; 1.0 for the high branch
         self.aux_weights = {name: weights[name] for name in guided}
-        self.aux_losses = dict.fromkeys(guided, "label_guidance")
+        self.aux_losses = dict.fromkeys(("main", *guided), "label_guidance")  # labels downsampled to 1/4, 1/8, 1/16
 
     def strided_logits(self, images: Tensor) -> SegmentationOutput:
         medium = self.conv3_1(self.conv2(self.stem(shrink(images))))  # (N, 256, H/16, W/16)

@@ -21,7 +21,7 @@ class SegmentationModel(nn.Module):
     Attributes:
         num_classes: channels of the logits.
         aux_weights: the paper's loss weight of each name in ``aux``.
-        aux_losses: names of the losses of those in ``aux`` that are no logits per pixel for the run's pixel loss.
+        aux_losses: names of the losses of those in ``aux``, or of ``main``, that are not resized for the pixel loss.
         joint_losses: weight of each loss that looks at the logits and the auxiliary outputs together.
         align_corners: of the final resize; True only where published weights need it.
         info: what the model file says about this model.

@@ -66,7 +66,7 @@ ENTRIES = (
     Entry(
         "torchvision/deeplabv3_mobilenet_v3_large",
         MODEL,
-        {"backbone": "mobilenetv3_large_torchvision", "output_stride": 16, "variant": "torchvision_mobilenet"},
+        {"backbone": "mobilenetv3_large_torchvision", "variant": "torchvision"},
         num_classes=21,
         source=f"{_TORCHVISION} on the first block of stride 8; the rates of output stride 8 at 16",
     ),
@@ -111,7 +111,7 @@ def mmseg(options: Mapping[str, Any]) -> KeyMap:
 
 
 def _torchvision(options: Mapping[str, Any]) -> KeyMap:
-    is_mobilenet = options["variant"] == "torchvision_mobilenet"
+    is_mobilenet = options["backbone"].startswith("mobilenetv3")
     return KeyMap(
         [
             *(_mobilenet_v3() if is_mobilenet else [(r"^backbone\.network", "backbone")]),
