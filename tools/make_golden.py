@@ -31,7 +31,7 @@ def main(folder: Path, names: list[str]) -> None:
             tag: {
                 key: entry
                 for key, entry in entries.items()
-                if "returned" not in key and not is_resized_native(key, entries)
+                if key != "jpu_out" and "returned" not in key and not is_resized_native(key, entries)
             }
             for tag, entries in record["outputs"].items()
         }

@@ -55,6 +55,7 @@ def test_boundary_scores_are_told_when_asked_for(segwright: Command, scenes: Pat
     assert 0 <= scores["3"] <= scores["12"] <= 1
     lines = segwright("evaluate", run_folder, scenes, "--boundary").out.splitlines()
     assert f"boundary F 12 px {100 * scores['12']:6.2f} %" in lines
+    assert lines[-1].endswith("a class absent from an image counts as 1 there")
     assert json.loads(segwright("evaluate", run_folder, scenes, "--json").out)["boundary_f"] == {}
 
 

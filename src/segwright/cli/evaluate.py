@@ -72,4 +72,5 @@ def how_measured(scores: "Scores") -> str:
         protocol["precision"],
     ]
     place = f"{protocol['data']}/{protocol['split']} at {protocol['resolution']} resolution"
-    return f"{images} of {place}; {', '.join(how)}; absent classes are left out of the mean"
+    outlines = f"; boundary F: {protocol['boundary']}" if "boundary" in protocol else ""
+    return f"{images} of {place}; {', '.join(how)}; absent classes are left out of the mean{outlines}"

@@ -39,21 +39,14 @@ class Variant:
 
 
 TORCHVISION = Variant("contracted", None, (12, 24, 36), refine=True, merge_dropout=0.5, aux_weight=0.5)
-TORCHVISION_MOBILENET = replace(TORCHVISION, dilation="plain", aux_block="blocks.2.0", output_stride=16)
 
 VARIANTS = {
     "paper": Variant(output_stride=16),
     "mmseg": Variant("mmseg", None, width_share=4, merge_kernel=3, dropout=0.1, aux_weight=0.4),
     "smp": Variant("plain", None, (12, 24, 36), refine=True, merge_dropout=0.5),
     "torchvision": TORCHVISION,
+    "mobilenet": replace(TORCHVISION, dilation="plain", aux_block="blocks.2.0", output_stride=16),  # torchvision's too
 }
-
-
-def departures_of(variant: str, backbone: str) -> Variant:
-    """The named variant; torchvision's network on its MobileNetV3 is another one than on a ResNet."""
-    if variant == "torchvision" and backbone == "mobilenetv3_large_torchvision":
-        return TORCHVISION_MOBILENET
-    return VARIANTS[variant]
 
 
 class ASPPDecoder(Decoder):
@@ -221,7 +214,8 @@ def deeplabv3(
     Raises:
         ConfigError: a trunk that cannot have these options, or a cascade that there is not.
     """
-    departures, is_cascade, grid = departures_of(variant, backbone), head == "cascade", (1, 2, 1)
+    is_mobilenet = variant == "torchvision" and backbone == "mobilenetv3_large_torchvision"
+    departures, is_cascade, grid = VARIANTS["mobilenet" if is_mobilenet else variant], head == "cascade", (1, 2, 1)
     default = grid if is_cascade else departures.multi_grid
     stride = departures.output_stride if output_stride is None else output_stride
     trunk = create_trunk(backbone, stride, departures.dilation, multi_grid, default)
