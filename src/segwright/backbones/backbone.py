@@ -56,6 +56,7 @@ class Backbone(nn.Module):
     Attributes:
         channels: of each map, fine to coarse.
         strides: of each map; none is above the output stride.
+        is_resnet: whether it has a ResNet's stages ``layer1`` to ``layer4``.
 
     Shape:
         (N, 3, H, W) -> a list of (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])), any H, W >= 1
@@ -70,6 +71,7 @@ class Backbone(nn.Module):
         self.strides: tuple[int, ...] = tuple(info.reduction())
         self.is_channels_last = "NHWC" in str(getattr(network, "output_fmt", ""))
         self.is_exact = _rounds_up(network)
+        self.is_resnet = hasattr(network, "maxpool") and hasattr(network, "layer1")
 
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
@@ -101,6 +103,7 @@ def create_backbone(
     output_stride: OutputStride = 32,
     dilation: Dilation = "contracted",
     multi_grid: Sequence[int] | None = None,
+    default_multi_grid: Sequence[int] | None = None,
     levels: Sequence[int] = (2, 3, 4, 5),
 ) -> Backbone:
     """A trunk with fresh weights.
@@ -109,7 +112,8 @@ def create_backbone(
         name: any model of timm that gives maps of strides 4 to 32, or one of :data:`ALIASES` or :data:`OWN`.
         output_stride: where a stage would go below it, its stride becomes dilation.
         dilation: what the first block of a dilated stage does.
-        multi_grid: unit rates of the blocks of a ResNet's last stage; ``None`` for ones.
+        multi_grid: unit rates of the blocks of a ResNet's last stage; ``None`` for ``default_multi_grid``.
+        default_multi_grid: likewise, but left out in silence where the trunk is no ResNet; ``None`` for ones.
         levels: which maps; level n has stride 2 ** n without dilation. c2 to c5 by default.
 
     Raises:
@@ -123,7 +127,7 @@ def create_backbone(
     network = _features(name, output_stride, levels)
     stages = [stage for key, stage in network.named_children() if key.startswith("layer")]
     if stages and hasattr(network, "maxpool"):  # timm's ResNets and their kin
-        dilate(stages, output_stride, dilation, multi_grid)
+        dilate(stages, output_stride, dilation, multi_grid or default_multi_grid)
     elif multi_grid is not None or dilation.startswith("mmseg"):
         raise ConfigError(
             f"backbone '{name}' is no ResNet: it has neither multi_grid nor mmsegmentation's dilation",

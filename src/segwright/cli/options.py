@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Model file, run folder, checkpoint, or id of models list.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Model file, run folder, checkpoint, or id of models list.")
+]
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Folder of pictures and masks, or a data.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from segwright.backbones import Dilation, OutputStride
+from segwright.backbones import Dilation, OutputStride, create_backbone
 from segwright.layers import ConvBNReLU
-from segwright.models.deeplabv3 import create_trunk
 from segwright.models.encoder_decoder import Decoder, EncoderDecoder, fcn_aux_head, register_decoder
 from segwright.models.segmentation_model import register_model
 from segwright.types import SegmentationOutput
@@ -221,7 +220,9 @@ def danet(
     """
     departures = VARIANTS[variant]
     default_grid = (1, 2, 4) if multi_grid and departures.has_multi_grid else None
-    trunk = create_trunk(backbone, output_stride, departures.dilation, None, default_grid)
+    trunk = create_backbone(
+        backbone, output_stride=output_stride, dilation=departures.dilation, default_multi_grid=default_grid
+    )
     return EncoderDecoder(
         trunk,
         DualAttentionDecoder(trunk.channels[-1], num_classes, channel_attention=channel_attention),

@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from segwright.backbones import Backbone, Dilation, OutputStride, create_backbone
-from segwright.backbones.dilation import block_rates, dilate
+from segwright.backbones.dilation import block_rates
 from segwright.errors import ConfigError
 from segwright.layers import ConvBNReLU, FCNHead
 from segwright.layers.aspp import ASPP
@@ -159,25 +159,6 @@ def aux_head_of(variant: Variant, trunk: Backbone, num_classes: int) -> FCNHead 
     return fcn_aux_head(trunk, num_classes) if variant.aux_weight else None
 
 
-def is_resnet(trunk: Backbone) -> bool:
-    """Whether a trunk has a ResNet's stages of residual units."""
-    return {"maxpool", "layer4"} <= dict(trunk.network.named_children()).keys()
-
-
-def create_trunk(
-    name: str,
-    output_stride: OutputStride,
-    dilation: Dilation,
-    grid: Sequence[int] | None,
-    default: Sequence[int] | None,
-) -> Backbone:
-    """A trunk with the multi-grid ``grid``, or, where that is ``None``, with ``default`` if it is a ResNet."""
-    trunk = create_backbone(name, output_stride=output_stride, dilation=dilation, multi_grid=grid)
-    if grid is None and default is not None and is_resnet(trunk):
-        dilate([trunk.network.get_submodule(f"layer{n}") for n in (1, 2, 3, 4)], output_stride, dilation, default)
-    return trunk
-
-
 @register_decoder
 def deeplabv3_decoder(channels: Sequence[int], num_classes: int, *, output_stride: int) -> ASPPDecoder:
     """DeepLabv3's decoder on any trunk and at any output stride."""
@@ -218,8 +199,14 @@ def deeplabv3(
     departures, is_cascade, grid = VARIANTS["mobilenet" if is_mobilenet else variant], head == "cascade", (1, 2, 1)
     default = grid if is_cascade else departures.multi_grid
     stride = departures.output_stride if output_stride is None else output_stride
-    trunk = create_trunk(backbone, stride, departures.dilation, multi_grid, default)
-    if is_cascade and (cascade_blocks < 0 or variant != "paper" or not is_resnet(trunk)):
+    trunk = create_backbone(
+        backbone,
+        output_stride=stride,
+        dilation=departures.dilation,
+        multi_grid=multi_grid,
+        default_multi_grid=default,
+    )
+    if is_cascade and (cascade_blocks < 0 or variant != "paper" or not trunk.is_resnet):
         raise ConfigError(
             f"no cascade of {cascade_blocks} blocks on backbone '{backbone}' in variant '{variant}'",
             fix="the cascade takes 0 blocks or more, on a ResNet, in variant 'paper'",

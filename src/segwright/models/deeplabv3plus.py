@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from segwright.backbones import Dilation, OutputStride
+from segwright.backbones import Dilation, OutputStride, create_backbone
 from segwright.layers import ConvBNReLU, resize_as
 from segwright.layers.aspp import ASPP, AtrousSeparableConv
-from segwright.models.deeplabv3 import create_trunk, rates_at
+from segwright.models.deeplabv3 import rates_at
 from segwright.models.encoder_decoder import Decoder, EncoderDecoder, fcn_aux_head, register_decoder
 from segwright.models.segmentation_model import register_model
 from segwright.types import SegmentationOutput
@@ -149,7 +149,13 @@ def deeplabv3plus(
     """
     departures = VARIANTS[variant]
     stride = departures.output_stride if output_stride is None else output_stride
-    trunk = create_trunk(backbone, stride, departures.dilation, multi_grid, departures.multi_grid)
+    trunk = create_backbone(
+        backbone,
+        output_stride=stride,
+        dilation=departures.dilation,
+        multi_grid=multi_grid,
+        default_multi_grid=departures.multi_grid,
+    )
     decoder = DeepLabV3PlusDecoder(
         trunk.channels,
         num_classes,

@@ -15,6 +15,7 @@ from segwright.info import ModelInfo
 from segwright.models.segmentation_model import SegmentationModel, build_model
 from segwright.runtime.files import replacing
 
+
 def model_file_of(path: str | Path) -> Path:
     """The model file that is meant: the path itself, or ``model.safetensors`` in a run folder."""
     return Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
