@@ -1,6 +1,7 @@
 """Copies the small part of a folder of reference records into tests/golden.
 
     python tools/make_golden.py FOLDER mmseg__pspnet_r50-d8 smp__pspnet_resnet34 ...
+    python tools/make_golden.py keys pspnet danet ...       # or: the tensors' names of networks of ours
 
 Kept are the tensors' names and shapes, the hashes of three filled tensors, the parameter count, the multiplications,
 and the outputs at the references' own strides; the outputs at the images' size follow from those by one resize and
@@ -13,6 +14,9 @@ from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from segwright.models import create_model
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 KEPT = ("source", "config", "num_classes", "params_total", "macs", "fill_sha256", "state_dict")
@@ -43,5 +47,16 @@ def main(folder: Path, names: list[str]) -> None:
             np.savez_compressed(GOLDEN / f"{name}.npz", **{key: arrays[key] for key in sorted(wanted)})
 
 
+def write_state_keys(models: list[str]) -> None:
+    """Write the tensors' names of our networks, by which saved weights are found."""
+    for name in models:
+        with torch.device("meta"):
+            keys = create_model(name, num_classes=5).state_dict()
+        (GOLDEN / "state_keys" / f"{name}.txt").write_text("\n".join(keys) + "\n")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    if sys.argv[1] == "keys":
+        write_state_keys(sys.argv[2:])
+    else:
+        main(Path(sys.argv[1]), sys.argv[2:])

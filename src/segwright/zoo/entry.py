@@ -64,3 +64,16 @@ class Entry:
     def publisher(self) -> str:
         """The first word of the id; it tells how the tensors are named."""
         return self.id.partition("/")[0]
+
+
+def smp_entries(model: str, options: Mapping[str, Any], source: str) -> tuple[Entry, ...]:
+    """Networks of one system in segmentation-models-pytorch, on each of its ResNets."""
+    return tuple(
+        Entry(
+            f"smp/{model}_resnet{depth}",
+            model,
+            {"backbone": f"resnet{depth}", **options, "align_corners": True, "variant": "smp"},
+            source=f"segmentation-models-pytorch 0.5.0: {source}",
+        )
+        for depth in (18, 34, 50, 101, 152)
+    )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from segwright.zoo.entry import Entry
+from segwright.zoo.entry import Entry, smp_entries
 from segwright.zoo.key_map import (
     KeyMap,
     MapBuilder,
@@ -22,7 +22,7 @@ _MMSEG = (
     "multi-grid, everything a quarter of the trunk wide, merged by 3x3, auxiliary head"
 )
 _TORCHVISION = "torchvision 0.16.2: a 3x3 convolution after merging, no multi-grid, dropout, auxiliary head"
-_SMP = "segmentation-models-pytorch 0.5.0: a 3x3 convolution after merging, no multi-grid, dropout"
+_SMP = "a 3x3 convolution after merging, no multi-grid, dropout"
 
 ENTRIES = (
     Entry(
@@ -37,18 +37,7 @@ ENTRIES = (
         {"backbone": "resnet101c", "output_stride": 8, "variant": "mmseg"},
         source=_MMSEG,
     ),
-    Entry(
-        "smp/deeplabv3_resnet34",
-        MODEL,
-        {"backbone": "resnet34", "output_stride": 8, "align_corners": True, "variant": "smp"},
-        source=_SMP,
-    ),
-    Entry(
-        "smp/deeplabv3_resnet50",
-        MODEL,
-        {"backbone": "resnet50", "output_stride": 8, "align_corners": True, "variant": "smp"},
-        source=_SMP,
-    ),
+    *smp_entries(MODEL, {"output_stride": 8}, _SMP),
     Entry(
         "torchvision/deeplabv3_resnet50",
         MODEL,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segwright.zoo.entry import Entry
+from segwright.zoo.entry import Entry, smp_entries
 from segwright.zoo.key_map import KeyMap, MapBuilder, Substitution
 from segwright.zoo.systems.deeplabv3 import mmseg, sequence_aspp
 
@@ -14,7 +14,7 @@ _MMSEG = (
     "multi-grid, everything a quarter of the trunk wide, merged by a dense 3x3, auxiliary head"
 )
 _SMP = (
-    "segmentation-models-pytorch 0.5.0: a separable convolution after merging, one instead of two after fusion, no "
+    "a separable convolution after merging, one instead of two after fusion, no "
     "normalisation inside of them, no multi-grid, the rates of output stride 8 at 16, dropout"
 )
 
@@ -31,18 +31,7 @@ ENTRIES = (
         {"backbone": "resnet50c", "output_stride": 8, "variant": "mmseg"},
         source=_MMSEG,
     ),
-    Entry(
-        "smp/deeplabv3plus_resnet34",
-        MODEL,
-        {"backbone": "resnet34", "align_corners": True, "variant": "smp"},
-        source=_SMP,
-    ),
-    Entry(
-        "smp/deeplabv3plus_resnet50",
-        MODEL,
-        {"backbone": "resnet50", "align_corners": True, "variant": "smp"},
-        source=_SMP,
-    ),
+    *smp_entries(MODEL, {}, _SMP),
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from segwright.zoo.entry import Entry
+from segwright.zoo.entry import Entry, smp_entries
 from segwright.zoo.key_map import (
     KeyMap,
     MapBuilder,
@@ -36,18 +36,7 @@ ENTRIES = (
         source="hszhao/semseg, the authors' PyTorch code; it takes sides of 8k + 1 only",
     ),
     Entry("semseg/pspnet101", "pspnet", {"backbone": "resnet101s", "align_corners": True}, source="as semseg/pspnet50"),
-    Entry(
-        "smp/pspnet_resnet34",
-        "pspnet",
-        {"backbone": "resnet34", "align_corners": True, "variant": "smp"},
-        source="segmentation-models-pytorch 0.5.0: on c3, no auxiliary head, classifier 3x3, bins not aligned",
-    ),
-    Entry(
-        "smp/pspnet_resnet50",
-        "pspnet",
-        {"backbone": "resnet50", "align_corners": True, "variant": "smp"},
-        source="as smp/pspnet_resnet34",
-    ),
+    *smp_entries(MODEL, {}, "on c3, no auxiliary head, classifier 3x3, no normalisation in the bin of one cell"),
 )
 
 _SEMSEG: list[Substitution] = [
