@@ -17,7 +17,7 @@ from interleaved import interleaved
 from torch import Tensor
 from torch.nn import functional as F
 
-from segwright.models.danet import attend
+from segwright.layers.attention import attend
 
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]
 KEY_WIDTH, WIDTH = 64, 512

@@ -40,18 +40,18 @@ DATASETS = {
 }
 LABELS = {  # title and the terms of the pictures
     "cityscapes": ("Cityscapes", "Cityscapes terms, non-commercial"),
-    "ade20k": ("ADE20K", "images for non-commercial research, annotations BSD-3-Clause"),
+    "ade20k": ("ADE20K", "research, labels BSD-3-Clause"),
     "voc2012": ("PASCAL VOC 2012", "Flickr terms of use"),
-    "coco_stuff": ("COCO-Stuff 164k", "images under Flickr terms of use, annotations CC-BY-4.0"),
-    "coco_stuff_10k": ("COCO-Stuff 10k", "images under Flickr terms of use, annotations CC-BY-4.0"),
-    "pascal_context": ("PASCAL Context, 60 classes", "Flickr terms of use"),
-    "pascal_context_59": ("PASCAL Context, 59 classes", "Flickr terms of use"),
+    "coco_stuff": ("COCO-Stuff 164k", "Flickr terms, labels CC-BY-4.0"),
+    "coco_stuff_10k": ("COCO-Stuff 10k", "Flickr terms, labels CC-BY-4.0"),
+    "pascal_context": ("PASCAL Context 60", "Flickr terms of use"),
+    "pascal_context_59": ("PASCAL Context 59", "Flickr terms of use"),
     "loveda": ("LoveDA", "CC-BY-NC-SA-4.0"),
     "potsdam": ("ISPRS Potsdam", "ISPRS terms, research"),
     "vaihingen": ("ISPRS Vaihingen", "ISPRS terms, research"),
     "isaid": ("iSAID", "academic use only"),
     "mapillary_v1_2": ("Mapillary Vistas 1.2", "CC-BY-NC-SA, research edition"),
-    "voc2012_coco": ("COCO 2017 with the classes of PASCAL VOC", "images under Flickr terms of use"),
+    "voc2012_coco": ("COCO with VOC's classes", "Flickr terms of use"),
 }
 
 

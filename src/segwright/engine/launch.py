@@ -11,7 +11,7 @@ from segwright.engine.build import check_loss
 from segwright.engine.reporter import Reporter
 from segwright.engine.train import Run, run
 from segwright.errors import ConfigError, did_you_mean
-from segwright.models import build_model, check_options
+from segwright.models import build_model
 from segwright.models.transfer import trunk_of
 
 WORDS = {
@@ -97,10 +97,10 @@ def make_run_config(
     if lengths:
         leaves = dict.fromkeys(_LENGTHS) | leaves
     config = with_settings(config, leaves, source="the settings")
-    check_options(config.model.name, config.model.options)
+    with torch.device("meta"):  # finds a wrong backbone or stride before any file is read
+        model = build_model(config.model.name, 1, config.model.options)
     if config.model.weights == "imagenet":
-        with torch.device("meta"):
-            trunk_of(build_model(config.model.name, 1, config.model.options))
+        trunk_of(model)
     check_loss(config.loss)
     return config
 

@@ -5,16 +5,15 @@ Layers: section 3 and the authors' code, whose channel attention differs from th
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from segwright.backbones import Dilation, OutputStride, create_backbone
 from segwright.layers import ConvBNReLU
+from segwright.layers.attention import at_least_float32, attend, without_autocast
 from segwright.models.encoder_decoder import Decoder, EncoderDecoder, fcn_aux_head, register_decoder
 from segwright.models.segmentation_model import register_model
 from segwright.types import SegmentationOutput
@@ -125,56 +124,6 @@ class ChannelAttention(nn.Module):
         energies = maps @ maps.transpose(1, 2)  # (N, C, C)
         # A row's constant does not change its softmax, so that the largest minus the energy is the energy's negative.
         return (self.sign * energies).softmax(dim=-1)
-
-
-def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Softmax of all products of queries and keys, times the values, without ever holding all P * P weights.
-
-    Rows of queries are taken in chunks, and training computes each chunk's weights again in the backward pass. No
-    softmax spans two chunks, so the result is that of the dense form up to float32 rounding. Energies and softmax are
-    float32, or float64 for such values; under autocast only the product with the values is of lower precision.
-
-    The alternative is torch's fused kernel. On a CPU it materialises all weights where values are wider than queries,
-    and with queries padded to that width takes 1.5 times as long as this (``benchmarks/position_attention.py``).
-
-    Shape:
-        queries (N, Q, K), keys (N, P, K), values (N, P, C) -> (N, Q, C)
-    """
-    rows = max(1, chunk_weights(values.device) // keys.shape[1])
-    with without_autocast(values.device):
-        wide_keys = at_least_float32(keys)
-        chunks = torch.split(at_least_float32(queries), rows, dim=1)
-        # Recomputing spares memory that a single chunk does not need, and means nothing to an exported program.
-        recompute = len(chunks) > 1 and torch.is_grad_enabled() and not torch.compiler.is_exporting()
-        means = [
-            checkpoint(weighted_mean, chunk, wide_keys, values, use_reentrant=False, preserve_rng_state=False)
-            if recompute
-            else weighted_mean(chunk, wide_keys, values)
-            for chunk in chunks
-        ]
-        return torch.cat(means, dim=1)
-
-
-def weighted_mean(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The dense form of :func:`attend`."""
-    return (queries @ keys.transpose(1, 2)).softmax(dim=-1).to(values.dtype) @ values
-
-
-def chunk_weights(device: torch.device) -> int:
-    """How many weights of a picture a chunk holds: such that they stay in a CPU's cache, or fill an accelerator."""
-    return 2**22 if device.type == "cpu" else 2**26
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """In float32, or in float64 if it is."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Where products keep the precision of their factors."""
-    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
 
 
 @register_decoder
