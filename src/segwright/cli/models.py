@@ -42,7 +42,8 @@ def print_published(entries: Sequence[Mapping[str, Any]]) -> None:
         ]
         for entry in entries
     ]
-    print_table(["published checkpoint", "data", "licence; terms of the pictures", "mIoU %", "scales+flip"], rows, left=3)
+    headings = ["published checkpoint", "data", "licence; terms of the pictures", "mIoU %", "scales+flip"]
+    print_table(headings, rows, left=3)
 
 
 def figure(value: float | None) -> str:

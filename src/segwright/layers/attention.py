@@ -13,7 +13,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
     Rows of queries are taken in chunks. No softmax spans two of them, so the result is that of the dense form up to
     rounding. Energies and softmax are float32, or float64 if given so; only the product with the values is of lower
-    precision where they are. torch's fused kernels are slower here: ``benchmarks/position_attention.py``.
+    precision where they are. torch's fused kernels are slower here on a CPU: ``benchmarks/position_attention.py``.
 
     Shape:
         queries (N, Q, K), keys (N, P, K), values (N, P, C) -> (N, Q, C)
@@ -55,13 +55,13 @@ class ChunkedAttention(torch.autograd.Function):
             chunk = slice(first, first + rows)
             means[:, chunk] = attention_weights(queries[:, chunk], keys).to(values.dtype) @ values
         ctx.rows = rows
-        ctx.save_for_backward(queries, keys, values, means)
+        ctx.save_for_backward(queries, keys, values)
         return means
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        queries, keys, values, means = ctx.saved_tensors
+        queries, keys, values = ctx.saved_tensors
         of_queries, of_keys = torch.empty_like(queries), torch.zeros_like(keys)
         of_values = torch.zeros_like(values, dtype=keys.dtype)  # many chunks add up here
         with without_autocast(values.device):
@@ -70,8 +70,8 @@ class ChunkedAttention(torch.autograd.Function):
                 weights, of_means = attention_weights(queries[:, chunk], keys), gradient[:, chunk]
                 of_values += weights.to(values.dtype).transpose(1, 2) @ of_means
                 # A softmax's gradient: the weights times what each one's gradient has above their row's weighted mean.
-                row_mean = (of_means.to(keys.dtype) * means[:, chunk]).sum(dim=-1, keepdim=True)
-                of_energies = (of_means @ values.transpose(1, 2)).to(keys.dtype).sub_(row_mean).mul_(weights)
+                of_energies = (of_means @ values.transpose(1, 2)).to(keys.dtype).mul_(weights)
+                of_energies.addcmul_(weights, of_energies.sum(dim=-1, keepdim=True), value=-1)
                 of_queries[:, chunk] = of_energies @ keys
                 of_keys += of_energies.transpose(1, 2) @ queries[:, chunk]
         return of_queries, of_keys, of_values.to(values.dtype), None
