@@ -98,9 +98,9 @@ def make_run_config(
         leaves = dict.fromkeys(_LENGTHS) | leaves
     config = with_settings(config, leaves, source="the settings")
     with torch.device("meta"):  # finds a wrong backbone or stride before any file is read
-        model = build_model(config.model.name, 1, config.model.options)
+        network = build_model(config.model.name, 1, config.model.options)
     if config.model.weights == "imagenet":
-        trunk_of(model)
+        trunk_of(network)
     check_loss(config.loss)
     return config
 

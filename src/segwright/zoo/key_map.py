@@ -81,6 +81,22 @@ def mmseg_fcn_head(ours: str, theirs: str) -> list[Substitution]:
     ]
 
 
+def mmseg_network(backbone: str, decoder: Iterable[Substitution]) -> list[Substitution]:
+    """A network of mmsegmentation's on a ResNet, with an auxiliary head.
+
+    Args:
+        backbone: our trunk's name.
+        decoder: our decoder's modules as ``decode_head``'s; convolutions and normalisations are named after that.
+    """
+    return [
+        *mmseg_resnet(backbone),
+        *decoder,
+        (r"^(decode_head\..*)\.0$", r"\1.conv"),
+        (r"^(decode_head\..*)\.1$", r"\1.bn"),
+        *mmseg_fcn_head("aux_head", "auxiliary_head"),
+    ]
+
+
 def torchvision_fcn_head(ours: str, theirs: str) -> list[Substitution]:
     """The head as one sequence: convolution, normalisation, ReLU, dropout, classifier (torchvision, semseg)."""
     return [(rf"^{ours}\.0\.([01])$", rf"{theirs}.\1"), (rf"^{ours}\.2$", f"{theirs}.4")]

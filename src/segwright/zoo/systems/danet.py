@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segwright.zoo.entry import Entry
-from segwright.zoo.key_map import KeyMap, MapBuilder, Substitution, mmseg_fcn_head, mmseg_resnet
+from segwright.zoo.key_map import KeyMap, MapBuilder, Substitution, mmseg_network
 
 MODEL = "danet"
 
@@ -66,14 +66,7 @@ def _mmseg(options: Mapping[str, Any]) -> KeyMap:
             (rf"^decoder\.{ours}_classifier\.1$", f"decode_head.{theirs}_conv_seg"),
         ]
     return KeyMap(
-        [
-            *mmseg_resnet(options.get("backbone", "resnet50")),
-            *branches,
-            (r"^decoder\.classifier\.1$", "decode_head.conv_seg"),
-            (r"^(decode_head\..*)\.0$", r"\1.conv"),
-            (r"^(decode_head\..*)\.1$", r"\1.bn"),
-            *mmseg_fcn_head("aux_head", "auxiliary_head"),
-        ],
+        mmseg_network(options["backbone"], [*branches, (r"^decoder\.classifier\.1$", "decode_head.conv_seg")]),
         classifier="decoder.classifier.1.weight",
         whole=[(r"\.gamma\.(gamma|beta)$", ".gamma.scale")],
     )

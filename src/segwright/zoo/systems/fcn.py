@@ -1,15 +1,10 @@
 """FCN of others."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from segwright.zoo.entry import Entry
-from segwright.zoo.key_map import (
+from segwright.zoo.key_map import KeyMap, MapBuilder, Substitution, mmseg_network, torchvision_fcn_head
     KeyMap,
     MapBuilder,
     Substitution,
-    mmseg_fcn_head,
-    mmseg_resnet,
     torchvision_fcn_head,
 )
 
@@ -33,22 +28,13 @@ _TORCHVISION: list[Substitution] = [
 ]
 
 
-def _mmseg(options: Mapping[str, Any]) -> KeyMap:
-    return KeyMap(
-        [
-            *mmseg_resnet(options["backbone"]),
-            (r"^decoder\.convs\.(\d)", r"decode_head.convs.\1"),
-            (r"^decoder\.fusion", "decode_head.conv_cat"),
-            (r"^decoder\.classifier$", "decode_head.conv_seg"),
-            (r"^(decode_head\..*)\.0$", r"\1.conv"),
-            (r"^(decode_head\..*)\.1$", r"\1.bn"),
-            *mmseg_fcn_head("aux_head", "auxiliary_head"),
-        ],
-        classifier="decoder.classifier.weight",
-    )
-
+_MMSEG: list[Substitution] = [
+    (r"^decoder\.convs\.(\d)", r"decode_head.convs.\1"),
+    (r"^decoder\.fusion", "decode_head.conv_cat"),
+    (r"^decoder\.classifier$", "decode_head.conv_seg"),
+]
 
 KEY_MAPS: dict[str, MapBuilder] = {
-    "mmseg": _mmseg,
+    "mmseg": lambda options: KeyMap(mmseg_network(options["backbone"], _MMSEG), classifier="decoder.classifier.weight"),
     "torchvision": lambda options: KeyMap(_TORCHVISION, classifier="decoder.classifier.weight"),
 }

@@ -1,16 +1,12 @@
 """PSPNet of others."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from segwright.zoo.entry import Entry, smp_entries
 from segwright.zoo.key_map import (
     KeyMap,
     MapBuilder,
     Substitution,
     last_block_first,
-    mmseg_fcn_head,
-    mmseg_resnet,
+    mmseg_network,
     torchvision_fcn_head,
 )
 
@@ -58,23 +54,14 @@ _SMP: list[Substitution] = [
 ]
 
 
-def _mmseg(options: Mapping[str, Any]) -> KeyMap:
-    return KeyMap(
-        [
-            *mmseg_resnet(options["backbone"]),
-            (r"^decoder\.pooling\.branches\.(\d)", r"decode_head.psp_modules.\1.1"),
-            (r"^decoder\.pooling\.fusion", "decode_head.bottleneck"),
-            (r"^decoder\.classifier$", "decode_head.conv_seg"),
-            (r"^(decode_head\..*)\.0$", r"\1.conv"),
-            (r"^(decode_head\..*)\.1$", r"\1.bn"),
-            *mmseg_fcn_head("aux_head", "auxiliary_head"),
-        ],
-        classifier="decoder.classifier.weight",
-    )
-
+_MMSEG: list[Substitution] = [
+    (r"^decoder\.pooling\.branches\.(\d)", r"decode_head.psp_modules.\1.1"),
+    (r"^decoder\.pooling\.fusion", "decode_head.bottleneck"),
+    (r"^decoder\.classifier$", "decode_head.conv_seg"),
+]
 
 KEY_MAPS: dict[str, MapBuilder] = {
-    "mmseg": _mmseg,
+    "mmseg": lambda options: KeyMap(mmseg_network(options["backbone"], _MMSEG), classifier="decoder.classifier.weight"),
     "semseg": lambda options: KeyMap(_SEMSEG, classifier="decoder.classifier.weight"),
     "smp": lambda options: KeyMap(
         _SMP,
