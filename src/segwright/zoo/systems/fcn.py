@@ -2,11 +2,6 @@
 
 from segwright.zoo.entry import Entry
 from segwright.zoo.key_map import KeyMap, MapBuilder, Substitution, mmseg_network, torchvision_fcn_head
-    KeyMap,
-    MapBuilder,
-    Substitution,
-    torchvision_fcn_head,
-)
 
 MODEL = "fcn"
 
