@@ -9,7 +9,8 @@ import logging
 from pathlib import Path
 
 import segwright
-from segwright.models.icnet_compression import compress_file
+from segwright.models import save_model
+from segwright.models.icnet import compress
 
 RATES = (1.0, 0.75, 0.5)
 
@@ -28,8 +29,9 @@ def main() -> None:
     weights = None
     for rate in RATES:
         if weights is not None:
-            compress_file(weights, rate, options.out / f"start_{rate}.safetensors")
+            narrow = compress(segwright.load_model(weights), rate)
             weights = options.out / f"start_{rate}.safetensors"
+            save_model(narrow, weights)
         run = segwright.train(
             options.data,
             "icnet",

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from segwright.errors import ConfigError
 from segwright.models import create_model, load_model_file, save_model
-from segwright.models.icnet import ICNet
-from segwright.models.icnet_compression import channel_groups, compress, compress_file, kept_filters, l1_norms
+from segwright.models.icnet import ICNet, compress
+from segwright.models.icnet_compression import channel_groups, kept_filters, l1_norms
 from tests.support.compare import distance
 from tests.support.fill import fill, images
 
@@ -124,8 +124,7 @@ def test_added_filters_go_by_the_sum_of_their_norms(wide: ICNet) -> None:
 
 
 def test_compressed_file_loads_and_computes_the_same(wide: ICNet, tmp_path: Path) -> None:
-    save_model(wide, tmp_path / "wide.safetensors")
-    compress_file(tmp_path / "wide.safetensors", 0.1, tmp_path / "narrow.safetensors")
+    save_model(compress(wide, 0.1), tmp_path / "narrow.safetensors")
     loaded, direct = load_model_file(tmp_path / "narrow.safetensors"), compress(wide, 0.1)
     assert loaded.info == direct.info
     assert loaded.info.options == {"width": 0.1}

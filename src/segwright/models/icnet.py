@@ -3,10 +3,10 @@
 Paper: Zhao, Qi, Shen, Shi, Jia, ECCV 2018, https://arxiv.org/abs/1704.08545
 Layers: the authors' Caffe network, half as wide as PSPNet-50, in whose words the parts are named; sides of 32k + 1 give
 its very sizes. The network of that name in mmsegmentation is another one, and a named option.
-Compression: segwright.models.icnet_compression.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch.nn.functional as F
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from segwright.backbones import create_backbone
 from segwright.errors import ConfigError
 from segwright.layers import ConvBN, ConvBNReLU, resize, resize_as
+from segwright.models.icnet_compression import check_rate, narrowed
 from segwright.models.icnet_mmseg import MMSegICNet
-from segwright.models.segmentation_model import SegmentationModel, register_model
+from segwright.models.segmentation_model import SegmentationModel, build_model, register_model
 from segwright.types import SegmentationOutput
 
 
@@ -221,3 +222,26 @@ def icnet(
     if not 0 < width <= 1:
         raise ConfigError(f"width must be above 0 and at most 1, got {width}", fix="take 0.5 (the paper), 0.75 or 1.0")
     return ICNet(num_classes, blocks=BLOCKS[backbone], width=width, aux=aux)
+
+
+def compress(model: SegmentationModel, rate: float) -> ICNet:
+    """A narrower copy that keeps the filters of the largest l1 norms (the paper's progressive compression).
+
+    It computes what the wide network would with the other filters, their biases included, set to zero.
+
+    Args:
+        model: ICNet of the paper's layers; stays as it is.
+        rate: kept share of the filters of the full-width network: 3/4, then after some training 1/2.
+
+    Raises:
+        ConfigError: another network, or a rate that is not above 0 and below the network's own.
+    """
+    if not isinstance(model, ICNet):
+        raise ConfigError(f"compress takes the paper's ICNet, got {type(model).__name__}", fix="see models show icnet")
+    check_rate(rate, model.width)
+    narrow = build_model(model.info.name, model.num_classes, {**model.info.options, "width": rate})
+    assert isinstance(narrow, ICNet)
+    narrow.to(model.classifier.weight.device, model.classifier.weight.dtype).load_state_dict(narrowed(model, narrow))
+    history = {**model.info.provenance, "compressed": f"from width {model.width} to {rate} by l1 norms"}
+    narrow.info = replace(model.info, options=narrow.info.options, provenance=history, scores={})
+    return narrow.train(model.training)

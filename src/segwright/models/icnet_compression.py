@@ -1,63 +1,36 @@
-"""ICNet's progressive compression: filters with small l1 norms go, in two steps with training in between.
+"""Which filters ICNet's progressive compression keeps: those of large l1 norms (``segwright.models.icnet.compress``).
 
 Train at full width, keep 3/4 of each layer's filters, tune, keep 1/2, tune. The compressed network is an ICNet of that
 ``width``, so that its file loads and trains like any other; ``recipes/icnet_compression.py`` makes all five steps::
 
     segwright train DATA --model icnet --set model.options.width=1.0 --out runs/full
-    compress_file("runs/full", 0.75, "wide.safetensors")
+    save_model(compress(load_model("runs/full"), 0.75), Path("wide.safetensors"))
     segwright train DATA --model icnet --set model.options.width=0.75 --weights wide.safetensors --out runs/wide
-    compress_file("runs/wide", 0.5, "half.safetensors")
+    save_model(compress(load_model("runs/wide"), 0.5), Path("half.safetensors"))
     segwright train DATA --model icnet --weights half.safetensors --out runs/half
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from segwright.errors import ConfigError
-from segwright.models.icnet import ICNet
-from segwright.models.segmentation_model import SegmentationModel, build_model
-from segwright.models.weights import load_model_file, model_file_of, save_model
 
 
-def compress(model: SegmentationModel, rate: float) -> ICNet:
-    """A narrower copy that keeps the filters of the largest l1 norms.
+def narrowed(wide: nn.Module, narrow: nn.Module) -> dict[str, Tensor]:
+    """The state of ``narrow``: of ``wide``'s tensors the filters of the largest l1 norms, and what reads them."""
+    outputs, inputs = kept_filters(wide, narrow)
+    return {key: _cut(key, tensor, outputs, inputs) for key, tensor in wide.state_dict().items()}
 
-    It computes what the wide network would with the other filters, their biases included, set to zero.
 
-    Args:
-        model: ICNet of the paper's layers; stays as it is.
-        rate: kept share of the filters of the full-width network, such as 3/4 and then 1/2.
-
-    Raises:
-        ConfigError: another network, or a rate that is not above 0 and below the network's own.
-
-    Example:
-        >>> from segwright.models import create_model
-        >>> compress(create_model("icnet", num_classes=2, width=0.25), 0.125).width
-        0.125
-    """
-    if not isinstance(model, ICNet):
+def check_rate(rate: float, width: float) -> None:
+    """Raise ConfigError for a kept share of filters that is not above 0 and below the network's own."""
+    if not 0 < rate < width:
         raise ConfigError(
-            f"compress takes the model 'icnet' of the paper's layers, got {type(model).__name__}",
-            fix="create_model('icnet', ...) without variant builds one",
-        )
-    if not 0 < rate < model.width:
-        raise ConfigError(
-            f"rate must be above 0 and below the network's own width {model.width}, got {rate}",
+            f"rate must be above 0 and below the network's own width {width}, got {rate}",
             fix="the paper keeps 3/4 of the full-width network's filters, then 1/2",
         )
-    narrow = build_model(model.info.name, model.num_classes, {**model.info.options, "width": rate})
-    assert isinstance(narrow, ICNet)
-    outputs, inputs = kept_filters(model, narrow)
-    tensors = {key: _cut(key, tensor, outputs, inputs) for key, tensor in model.state_dict().items()}
-    parameter = model.classifier.weight
-    narrow.to(parameter.device, parameter.dtype).load_state_dict(tensors)
-    history = {**model.info.provenance, "compressed": f"from width {model.width} to {rate} by l1 norms"}
-    narrow.info = replace(model.info, options=narrow.info.options, provenance=history, scores={})
-    return narrow.train(model.training)
 
 
 @dataclass(frozen=True)
@@ -73,9 +46,10 @@ class ChannelGroup:
     consumers: tuple[str, ...]
 
 
-def channel_groups(model: ICNet) -> list[ChannelGroup]:
+def channel_groups(model: nn.Module) -> list[ChannelGroup]:
     """Every filter of the network but the classifiers', each once."""
-    stages = {name: [f"{name}.{index}" for index in range(len(getattr(model, name)))] for name in _STAGES}
+    blocks_of = {name: list(model.get_submodule(name).children()) for name in _STAGES}
+    stages = {name: [f"{name}.{index}" for index in range(len(blocks))] for name, blocks in blocks_of.items()}
     stages["conv3"].insert(0, "conv3_1")
     after = [stages[following][0] for following in _STAGES[1:]]
     readers = [(f"{block}.reduce", f"{block}.projection") for block in after] + [("conv5_4",)]
@@ -90,7 +64,8 @@ def channel_groups(model: ICNet) -> list[ChannelGroup]:
         sums = (f"{blocks[0]}.projection", *(f"{block}.increase" for block in blocks))
         medium = ("fusion_low.high",) if name == "conv3" else ()
         groups.append(ChannelGroup(sums, (*(f"{block}.reduce" for block in blocks[1:]), *reader, *medium)))
-    guided = {name: (f"aux_heads.{name}",) if name in model.aux_heads else () for name in ("low", "medium")}
+    heads = dict(model.get_submodule("aux_heads").named_children())
+    guided = {name: (f"aux_heads.{name}",) if name in heads else () for name in ("low", "medium")}
     return [
         *groups,
         ChannelGroup(("conv5_4",), ("fusion_low.low", *guided["low"])),
@@ -105,7 +80,7 @@ def channel_groups(model: ICNet) -> list[ChannelGroup]:
 _STAGES = ("conv2", "conv3", "conv4", "conv5")
 
 
-def kept_filters(wide: ICNet, narrow: ICNet) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def kept_filters(wide: nn.Module, narrow: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Indices, rising, of the filters and of the inputs that each convolution of ``wide`` keeps, by its name.
 
     The norms of convolutions whose maps are added are added too, each divided by its mean, so that all have the same
@@ -136,14 +111,3 @@ def _cut(key: str, tensor: Tensor, outputs: dict[str, Tensor], inputs: dict[str,
     if tensor.ndim and name in outputs:
         tensor = tensor[outputs[name]]
     return tensor[:, inputs[name]] if tensor.ndim == 4 and name in inputs else tensor
-
-
-def compress_file(source: str | Path, rate: float, target: str | Path) -> None:
-    """Compress the network of a model file or run folder into a model file.
-
-    Raises:
-        WeightsError: the source cannot be read.
-        ConfigError: as :func:`compress`.
-        RunError: the target cannot be written.
-    """
-    save_model(compress(load_model_file(model_file_of(source)), rate), Path(target))
