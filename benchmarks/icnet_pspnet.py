@@ -5,7 +5,6 @@ the speed and a fifth of the memory, on a GPU. Run: python benchmarks/icnet_pspn
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 from interleaved import interleaved
+from memory import peak_megabytes
 
 from segwright.models import create_model
 
@@ -30,11 +30,6 @@ def forward(name: str, size: tuple[int, int]) -> Callable[[], object]:
             return model.strided_logits(images)
 
     return call
-
-
-def peak_megabytes() -> float:
-    """Largest resident size of this process so far (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def memory_of(name: str, size: tuple[int, int], threads: int) -> dict[str, float]:

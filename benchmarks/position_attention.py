@@ -10,10 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from interleaved import interleaved
+from memory import peak_megabytes
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,12 +66,6 @@ def once(form: Form, tensors: list[Tensor]) -> None:
     output = form(*tensors)
     if tensors[0].requires_grad:
         output.square().mean().backward()  # type: ignore[no-untyped-call]
-
-
-def peak_megabytes() -> float:
-    """Of this program; unlike getrusage's, it does not begin at that of the process which started it."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def measured_alone(name: str, positions: int, dtype: str, mode: str) -> float:

@@ -8,23 +8,19 @@ resident memory that the kernel counted for it, less what it had before the firs
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
 from statistics import median
 
 import torch
+from memory import peak_megabytes
 
 from segwright.losses import SegmentationLoss, cross_entropy
 from segwright.models import gated_scnn
 from segwright.models.gated_scnn import GatedSCNN
 
 WAYS = ("predict whole", "predict bands", "train kept", "train recomputed")
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def predict(model: GatedSCNN, size: tuple[int, int]) -> None:
@@ -47,13 +43,15 @@ def measure(way: str, trunk: str, size: tuple[int, int], rounds: int) -> None:
     if way == "predict whole":
         model.shape_stream.band_pixels = 1 << 40
     step = predict if way.startswith("predict") else train
-    before, times = peak_mb(), []
+    before, times = peak_megabytes(), []
     for _ in range(rounds):
         start = time.process_time()
         step(model, size)
         model.zero_grad()
         times.append(time.process_time() - start)
-    print(f"{way:<17} {size[0]}x{size[1]}  peak +{peak_mb() - before:6.0f} MB  {median(times):7.2f} s of one core")
+    print(
+        f"{way:<17} {size[0]}x{size[1]}  peak +{peak_megabytes() - before:6.0f} MB  {median(times):7.2f} s of one core"
+    )
 
 
 def main() -> None:
