@@ -1,9 +1,9 @@
 """Trunks of other people's classifiers as pyramids of maps: timm's, by their names."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import huggingface_hub
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from segwright.errors import ConfigError, WeightsError, did_you_mean
 from segwright.info import Preprocessing
 from segwright.layers import BatchNorm2d
 from segwright.layers.conv import Conv2d
+from segwright.runtime.offline import is_offline
 
 OutputStride = Literal[8, 16, 32]
 
@@ -231,15 +232,25 @@ def load_imagenet(backbone: Backbone) -> Preprocessing:
             f"there are no ImageNet weights for backbone '{backbone.name}'",
             fix="train from fresh weights (weights none), or take a backbone of timm.list_pretrained()",
         )
+    lacking = f"the ImageNet weights of backbone '{backbone.name}' are not on this machine and "
+    fix = "fetch them once with network access, or give weights=none or a model file"
+    if is_offline() and not _is_cached(config.hf_hub_id):
+        raise WeightsError(lacking + "the network is forbidden (offline)", fix=fix)
     try:
+        huggingface_hub.constants.HF_HUB_OFFLINE |= (
+            is_offline  # the hub's client reads the variable once, at its import
+        )
         source = timm.create_model(timm_name, pretrained=True, features_only=True)
     except Exception as error:  # the hub's client raises many kinds, from its own and three other libraries
-        is_offline = bool(os.environ.get("HF_HUB_OFFLINE"))
-        raise WeightsError(
-            f"the ImageNet weights of backbone '{backbone.name}' are not on this machine and "
-            + ("the network is forbidden (offline)" if is_offline else "could not be downloaded"),
-            fix="fetch them once with network access, or give weights=none or a model file",
-        ) from error
+        raise WeightsError(lacking + "could not be downloaded", fix=fix) from error
     theirs, own = source.state_dict(), backbone.network.state_dict()
     backbone.network.load_state_dict({key: theirs[key] for key in own})
     return Preprocessing(mean=tuple(config.mean), std=tuple(config.std))
+
+
+def _is_cached(repository: str | None) -> bool:
+    """Whether the hub's cache holds the weights."""
+    names = ("model.safetensors", "pytorch_model.bin")
+    return bool(repository) and any(
+        isinstance(huggingface_hub.try_to_load_from_cache(str(repository), name), str) for name in names
+    )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segwright.errors import WeightsError
+from segwright.runtime.offline import is_offline
 from segwright.zoo.entry import Weights
 
 OnProgress = Callable[[int, int | None], None]
@@ -22,11 +23,6 @@ def cache_folder() -> Path:
     if folder := os.environ.get("SEGWRIGHT_CACHE"):
         return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "segwright" / "weights"
-
-
-def is_offline() -> bool:
-    """Whether the network is forbidden, by ``--offline`` or as huggingface_hub reads it."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def fetch(weights: Weights, on_progress: OnProgress | None = None) -> Path:

@@ -99,7 +99,7 @@ def _network_of(checkpoint: Checkpoint, published: Entry | None, path: Path) -> 
             f"'{path}' holds no network that we know ({len(checkpoint.tensors)} tensors: {examples}, ...)",
             fix="segwright models list names the networks; zoo.convert(id, state_dict) says what does not fit one",
         )
-    logger.info("'%s' holds the network of '%s'", path, found.id)
+    logger.warning("'%s' is taken for the network of '%s', by its tensors", path, found.id)
     return found
 
 
