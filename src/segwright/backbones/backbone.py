@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-import huggingface_hub
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor, nn
 
 from segwright.backbones.dilation import Dilation, check_multi_grid, dilate, level_the_dilation, reduced
@@ -236,10 +236,8 @@ def load_imagenet(backbone: Backbone) -> Preprocessing:
     fix = "fetch them once with network access, or give weights=none or a model file"
     if is_offline() and not _is_cached(config.hf_hub_id):
         raise WeightsError(lacking + "the network is forbidden (offline)", fix=fix)
+    constants.HF_HUB_OFFLINE |= is_offline()  # the hub's client reads the variable only once, at its import
     try:
-        huggingface_hub.constants.HF_HUB_OFFLINE |= (
-            is_offline  # the hub's client reads the variable once, at its import
-        )
         source = timm.create_model(timm_name, pretrained=True, features_only=True)
     except Exception as error:  # the hub's client raises many kinds, from its own and three other libraries
         raise WeightsError(lacking + "could not be downloaded", fix=fix) from error
@@ -251,6 +249,4 @@ def load_imagenet(backbone: Backbone) -> Preprocessing:
 def _is_cached(repository: str | None) -> bool:
     """Whether the hub's cache holds the weights."""
     names = ("model.safetensors", "pytorch_model.bin")
-    return bool(repository) and any(
-        isinstance(huggingface_hub.try_to_load_from_cache(str(repository), name), str) for name in names
-    )
+    return bool(repository) and any(isinstance(try_to_load_from_cache(str(repository), name), str) for name in names)
