@@ -96,3 +96,11 @@ def test_every_entry_has_names_and_colours_for_its_classes() -> None:
 def test_cityscapes_is_in_the_order_of_its_train_ids() -> None:
     labels = datasets()["cityscapes"]
     assert (labels.classes[0], labels.classes[13], labels.palette[13]) == ("road", "car", (0, 0, 142))
+
+
+def test_preprocessing_is_the_publisher_s() -> None:
+    for row in facts():
+        ours = zoo.find(row["id"]).preprocessing
+        assert [255 * value for value in ours.mean] == pytest.approx(row["mean"])
+        assert [255 * value for value in ours.std] == pytest.approx(row["std"])
+    assert zoo.find("caffe/icnet").preprocessing.channel_order == "BGR"

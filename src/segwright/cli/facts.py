@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, get_args
 
 import torch
@@ -56,6 +57,7 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
         "miou": weights.miou,
         "miou_multi_scale": weights.miou_multi_scale,
         "protocol": weights.protocol,
+        "preprocessing": asdict(entry.preprocessing),
         "parameters": weights.parameters,
         "licences": {"weights": weights.licence, "training_data": labels.terms},
         "url": weights.url,

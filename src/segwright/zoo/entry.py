@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from segwright.info import Preprocessing
+
+PREPROCESSING = {  # ImageNet's for all others
+    "caffe": Preprocessing((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255, 1 / 255, 1 / 255), "BGR"),
+}
+"""By publisher, where it differs."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -64,6 +71,11 @@ class Entry:
     def publisher(self) -> str:
         """The first word of the id; it tells how the tensors are named."""
         return self.id.partition("/")[0]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures enter the network with its publisher's weights."""
+        return PREPROCESSING.get(self.publisher, Preprocessing())
 
 
 def smp_entries(model: str, options: Mapping[str, Any], source: str) -> tuple[Entry, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segwright.errors import WeightsError, did_you_mean
-from segwright.info import ModelInfo, Preprocessing, generic_palette
+from segwright.info import ModelInfo, generic_palette
 from segwright.models import SegmentationModel
 from segwright.models.weights import is_model_file, load_model_file, model_file_of
 from segwright.zoo.catalog import catalog, find
@@ -19,11 +19,6 @@ logger = logging.getLogger(__name__)
 
 FOREIGN = (".pth", ".pt", ".bin", ".ckpt")
 """Endings of files that other programs write."""
-
-PREPROCESSING = {  # ImageNet's for all others
-    "caffe": Preprocessing((103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255, 1 / 255, 1 / 255), "BGR"),
-}
-"""By publisher, where it differs."""
 
 
 def load_model(path_or_id: str | Path, *, on_progress: OnProgress | None = None) -> SegmentationModel:
@@ -111,7 +106,7 @@ def _info(network: Entry, num_classes: int, checkpoint: Checkpoint, published: E
         dict(network.options),
         tuple(f"class {index}" for index in range(num_classes)),
         generic_palette(num_classes),
-        PREPROCESSING.get(network.publisher, Preprocessing()),
+        network.preprocessing,
         provenance={"source": published.id if published is not None else network.id, "file": path.name},
         licences={"weights": "as their publisher says", "training_data": "not stated"},
     )
