@@ -3,10 +3,12 @@
 import dataclasses
 import hashlib
 import logging
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -58,6 +60,7 @@ def reference(state: dict[str, Tensor]) -> SegmentationModel:
         lambda state: state,
         lambda state: {"state_dict": state, "meta": {"mmseg_version": "0.5.0"}, "optimizer": {"lr": 0.01}},
         lambda state: {"model": {f"module.{key}": tensor for key, tensor in state.items()}},
+        lambda state: {"state_dict": state, "best_pred": np.float64(0.5), "ious": np.ones(3), "args": Namespace(lr=1)},
     ],
 )
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Reads other programs' checkpoints without running anything that is in them."""
 
+import argparse
 import pickle
 import re
 import zipfile
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,16 @@ from segwright.zoo.download import looks_like_a_page
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
+
+_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since NumPy 2
+_HARMLESS: list[Any] = [  # plain data that training scripts keep beside the weights: scores of NumPy's, arguments
+    argparse.Namespace,
+    np.dtype,
+    np.ndarray,
+    *(type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "float32", "float64")),
+    *((np.float64(0).__reduce__()[0], f"{package}.scalar") for package in _MULTIARRAY),
+    *((np.zeros(0).__reduce__()[0], f"{package}._reconstruct") for package in _MULTIARRAY),
+]
 
 
 class Checkpoint(NamedTuple):
@@ -56,7 +68,8 @@ def _load(path: Path) -> Any:
             raise WeightsError(
                 f"'{path}' is a web page that was saved under that name", fix="download the file itself again"
             )
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError as error:
         raise WeightsError(f"'{path}' does not exist", fix="give the file with the trained weights") from error
     except pickle.UnpicklingError as error:
