@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-import segwright.backbones  # noqa: F401  lets torchvision import beside any torch
+from segwright.backbones.timm_library import import_torchvision
 
 PUBLISHED = Path(__file__).parents[1] / "src" / "segwright" / "zoo" / "published"
 COLUMNS = ("name", "model", "options", "dataset", "classes", "miou", "miou_ms", "crop", "params", "tensors", "file")
@@ -129,6 +129,7 @@ def mmseg_options(family: str, config: Mapping[str, Any]) -> tuple[str, dict[str
 
 def torchvision_rows() -> Iterable[dict[str, Any]]:
     """Torchvision's checkpoints of the systems that we have."""
+    import_torchvision()  # beside any torch
     models = importlib.import_module("torchvision.models")
     backbones = {
         "resnet50": "resnet50",

@@ -1,5 +1,6 @@
 """Trunks of other people's classifiers as pyramids of maps: timm's, by their names."""
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor, nn
 
 from segwright.backbones.dilation import Dilation, check_multi_grid, dilate, level_the_dilation, reduced
-from segwright.backbones.timm_library import BatchNormAct2d, timm
+from segwright.backbones.timm_library import timm
 from segwright.backbones.xception39 import Xception39
 from segwright.errors import ConfigError, WeightsError, did_you_mean
 from segwright.info import Preprocessing
@@ -32,18 +33,6 @@ OWN: Mapping[str, Callable[[Sequence[int]], nn.Module]] = {"xception39": Xceptio
 
 _ANY_SIZE_FAMILIES = ("swin_transformer", "swin_transformer_v2")
 """Modules of timm whose networks take other sizes than the one of their training when asked to."""
-
-
-class BatchNormAct(BatchNormAct2d):
-    """timm's normalisation with activation, surviving one value per channel like :class:`BatchNorm2d`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
-            normed = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-            activated: Tensor = self.act(self.drop(normed))
-            return activated
-        features: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-        return features
 
 
 class Backbone(nn.Module):
@@ -209,7 +198,8 @@ def _resolve(name: str) -> tuple[str, dict[str, Any]]:
 
 def _make_robust(network: nn.Module) -> None:
     """Normalisations that survive one value per channel, and depthwise convolutions whose bf16 gradient is right."""
-    robust: dict[type, type] = {nn.BatchNorm2d: BatchNorm2d, BatchNormAct2d: BatchNormAct, nn.Conv2d: Conv2d}
+    norm = importlib.import_module("segwright.backbones.timm_norm")
+    robust = {nn.BatchNorm2d: BatchNorm2d, norm.BatchNormAct2d: norm.BatchNormAct, nn.Conv2d: Conv2d}
     for module in network.modules():
         if type(module) in robust:
             module.__class__ = robust[type(module)]

@@ -7,6 +7,7 @@ the import pass, and a call would still fail with torch's own message.
 """
 
 import importlib
+from typing import Any
 
 import torch
 
@@ -33,9 +34,15 @@ def import_torchvision() -> None:
         importlib.import_module("torchvision")
 
 
-import_torchvision()
+class Library:
+    """timm, imported when something of it is first asked for.
 
-import timm  # noqa: E402
-from timm.layers import BatchNormAct2d  # type: ignore[attr-defined]  # noqa: E402
+    It takes torchvision along and as long to import as torch, and half of the networks need neither.
+    """
 
-__all__ = ["BatchNormAct2d", "timm"]
+    def __getattr__(self, name: str) -> Any:
+        import_torchvision()
+        return getattr(importlib.import_module("timm"), name)
+
+
+timm: Any = Library()
