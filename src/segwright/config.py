@@ -89,7 +89,7 @@ class LossSettings(_Settings):
     """What is minimised."""
 
     name: str = "cross_entropy"
-    """Pixel loss: cross_entropy, ohem_cross_entropy or ohem_cross_entropy_by_loss."""
+    """Pixel loss: cross_entropy, image_weighted_cross_entropy, ohem_cross_entropy or ohem_cross_entropy_by_loss."""
     options: dict[str, int | float] = Field(default_factory=dict)
     """Options of the pixel loss, such as threshold and min_kept of OHEM."""
     class_weights: Literal["none", "median_frequency", "log"] = "none"

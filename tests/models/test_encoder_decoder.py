@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from segwright.errors import ConfigError
-from segwright.models import DECODERS, NECKS, create_model
+from segwright.models import DECODERS, NECKS, Decoder, Neck, create_model
 from tests.support.fill import fill, images
 
 TRUNKS = ["resnet18", "mobilenetv3_small_050", "convnext_atto", "efficientnet_lite0"]
@@ -62,3 +62,9 @@ def test_auxiliary_head_can_be_left_out() -> None:
 def test_what_cannot_be_mixed_is_one_sentence(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_model("encoder_decoder", num_classes=3, **options)
+
+
+@pytest.mark.parametrize("kind", [Decoder, Neck])
+def test_part_without_a_forward_cannot_be_made(kind: type) -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        type("Unfinished", (kind,), {})()

@@ -37,7 +37,6 @@ def test_logits_at_the_image_s_size_equal_the_reference(id: str) -> None:
     assert full_distance(id) < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("id", WITH_OUTPUTS)
 def test_whole_records_equal_ours(id: str, large: bool) -> None:

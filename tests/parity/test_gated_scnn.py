@@ -90,7 +90,6 @@ def test_logits_at_the_image_s_size_equal_the_reference(model: GatedSCNN) -> Non
     assert distances(model, reference, tag, images, stored=True)["full"] < 1e-4
 
 
-@pytest.mark.slow
 def test_outputs_of_a_large_image_equal_the_reference(model: GatedSCNN) -> None:
     reference = shared(f"{FILE}__large")
     for tag, images in reference.runs():

@@ -92,6 +92,14 @@ def test_published_file_brings_classes_colours_scores_and_licence(
     assert info.provenance["source"] == PUBLISHED
 
 
+def test_published_name_on_a_file_of_other_classes_lends_it_no_names(save: Callable[..., Path]) -> None:
+    weights = find(PUBLISHED).weights
+    assert weights is not None
+    info = zoo.load(save({"state_dict": theirs(SMALL, 7)}, weights.file)).info
+    assert info.classes == tuple(f"class {index}" for index in range(7))
+    assert info.scores == {}
+
+
 def test_converted_network_is_an_ordinary_model_file(
     state: dict[str, Tensor], save: Callable[..., Path], tmp_path: Path
 ) -> None:

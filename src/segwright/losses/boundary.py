@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from segwright.layers import resize
 from segwright.losses.auxiliary import AUX_LOSSES, PixelLoss
-from segwright.losses.pixel import LOSSES, cross_entropy
+from segwright.losses.pixel import LOSSES, cross_entropy, pixel_losses
 from segwright.registry import Registry
 from segwright.types import SegmentationOutput
 
@@ -195,8 +195,6 @@ def image_weighted_cross_entropy(
     per_class = 2 - counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     per_class = per_class if weight is None else per_class * weight
     weights = per_class.gather(1, classes.flatten(1)).view_as(masks) * is_valid
-    losses = F.cross_entropy(
-        logits.float(), masks, ignore_index=ignore_index, reduction="none", label_smoothing=label_smoothing
-    )
+    losses = pixel_losses(logits, masks, ignore_index, None, label_smoothing)
     per_image = (weights * losses).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-12)
     return per_image.sum() / is_valid.flatten(1).any(dim=1).sum().clamp(min=1)

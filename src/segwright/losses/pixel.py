@@ -32,7 +32,7 @@ def cross_entropy(
         weight: (C,) factor per class; the mean is then weighted, as in ``torch.nn.functional.cross_entropy``.
         label_smoothing: share of the target spread evenly over all classes, 0..1.
     """
-    losses = _pixel_losses(logits, masks, ignore_index, weight, label_smoothing)
+    losses = pixel_losses(logits, masks, ignore_index, weight, label_smoothing)
     return losses.sum() / _pixel_weights(masks, ignore_index, weight).sum().clamp(min=1e-12)
 
 
@@ -93,7 +93,7 @@ def ohem_cross_entropy_by_loss(
         min_kept: K; ``None`` for 1/16 of the valid pixels.
     """
     valid = masks != ignore_index
-    losses = _pixel_losses(logits, masks, ignore_index, weight, label_smoothing)[valid]
+    losses = pixel_losses(logits, masks, ignore_index, weight, label_smoothing)[valid]
     if losses.numel() == 0:
         return logits.float().sum() * 0.0
     kept = min(losses.numel(), max(1, losses.numel() // 16 if min_kept is None else min_kept))
@@ -101,7 +101,7 @@ def ohem_cross_entropy_by_loss(
     return hard.mean() if hard.numel() >= kept else losses.topk(kept).values.mean()
 
 
-def _pixel_losses(
+def pixel_losses(
     logits: Tensor, masks: Tensor, ignore_index: int, weight: Tensor | None, label_smoothing: float
 ) -> Tensor:
     """(N, H, W) cross-entropy, 0 at ignored pixels."""

@@ -3,6 +3,7 @@
 Each paper's file registers its decoder or neck by name, so that any can be mixed with any backbone.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from segwright.registry import Registry
 from segwright.types import SegmentationOutput
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module, ABC):
     """What turns a pyramid of maps into logits.
 
     Attributes:
@@ -29,23 +30,26 @@ class Decoder(nn.Module):
     aux_weights: Mapping[str, float] = {}
     aux_losses: Mapping[str, str] = {}
 
-    def forward(self, features: Sequence[Tensor]) -> SegmentationOutput:
-        raise NotImplementedError(f"{type(self).__name__} does not implement forward")
+    @abstractmethod
+    def forward(self, features: Sequence[Tensor]) -> SegmentationOutput: ...
 
 
-class Neck(nn.Module):
+class Neck(nn.Module, ABC):
     """What turns a pyramid of maps into a better one, of as many maps.
 
     Attributes:
         channels: of its maps, fine to coarse.
         output_stride: of the last one.
+
+    Shape:
+        c2, c3, c4, c5 -> as many maps with ``channels``, the last one at ``output_stride``
     """
 
     channels: tuple[int, ...]
     output_stride: int
 
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        raise NotImplementedError(f"{type(self).__name__} does not implement forward")
+    @abstractmethod
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]: ...
 
 
 class EncoderDecoder(SegmentationModel):

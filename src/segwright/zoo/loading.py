@@ -110,7 +110,7 @@ def _info(network: Entry, num_classes: int, checkpoint: Checkpoint, published: E
         provenance={"source": published.id if published is not None else network.id, "file": path.name},
         licences={"weights": "as their publisher says", "training_data": "not stated"},
     )
-    if weights is not None and len(datasets()[weights.dataset].classes) >= num_classes:
+    if published is not None and weights is not None and published.num_classes == num_classes:
         labels = datasets()[weights.dataset]
         return replace(
             info,
