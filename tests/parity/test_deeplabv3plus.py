@@ -17,7 +17,8 @@ from tests.support.reference import golden
 
 GOLDEN = {"mmseg/deeplabv3plus_r18-d8": {"aux": "aux0_native"}, "smp/deeplabv3plus_resnet34": {}}
 """Our names of the auxiliary outputs of each record that the tests carry."""
-IDS = [entry.id for entry in deeplabv3plus.ENTRIES]
+UNRECORDED = {f"smp/deeplabv3plus_resnet{depth}" for depth in (18, 101, 152)}
+IDS = [entry.id for entry in deeplabv3plus.ENTRIES if entry.id not in UNRECORDED]
 
 
 @pytest.mark.parametrize("id", GOLDEN)
