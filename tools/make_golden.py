@@ -1,6 +1,7 @@
 """Copies the small part of a folder of reference records into tests/golden.
 
     python tools/make_golden.py FOLDER mmseg__pspnet_r50-d8 smp__pspnet_resnet34 ...
+    python tools/make_golden.py FOLDER dupsampling__layer_r8:s1_96x96       # one of its runs
     python tools/make_golden.py keys pspnet danet ...       # or: the tensors' names of networks of ours
 
 Kept are the tensors' names and shapes, the hashes of three filled tensors, the parameter count, the multiplications,
@@ -29,7 +30,8 @@ def is_resized_native(key: str, entries: Container[str]) -> bool:
 
 def main(folder: Path, names: list[str]) -> None:
     """Write the small copies of the named records."""
-    for name in names:
+    for wish in names:
+        name, _, only = wish.partition(":")
         record = json.loads((folder / f"{name}.json").read_text())
         outputs = {
             tag: {
@@ -38,6 +40,7 @@ def main(folder: Path, names: list[str]) -> None:
                 if key != "jpu_out" and "returned" not in key and not is_resized_native(key, entries)
             }
             for tag, entries in record["outputs"].items()
+            if only in ("", tag)
         }
         kept = {key: record[key] for key in KEPT if key in record} | {"outputs": outputs}
         kept["state_dict"] = [[key, shape] for key, shape, *_ in record["state_dict"]]

@@ -25,6 +25,7 @@ here). Ours leaves auxiliary heads out and may be 3 % above: some papers count n
 OPTIONS: dict[str, dict[str, Any]] = {
     **{name: {"backbone": "resnet18"} for name in ("deeplabv3", "deeplabv3plus", "encnet", "fcn", "pspnet")},
     "danet": {"backbone": "resnet18"},
+    "dupsampling": {"backbone": "resnet18"},
     "fastfcn": {"backbone": "resnet18"},
     "bisenet": {"backbone": "resnet18"},
     "icnet": {},
@@ -44,6 +45,13 @@ MIXTURES: list[dict[str, Any]] = [
 """Compositions by name: every decoder, both kinds of strides, and trunks of several families."""
 
 
+UPSAMPLED: list[tuple[str, dict[str, Any]]] = [
+    ("dupsampling", {"backbone": "resnet18c", "output_stride": 32, "low_level": ("conv1_2", "b1u2c2", "c4")}),
+    ("pspnet", {"backbone": "resnet18", "upsampler": "dupsampling"}),
+]
+"""Networks that end in DUpsampling: from inside the trunk at the other stride, and in another system."""
+
+
 class Case(NamedTuple):
     """A network that is asked."""
 
@@ -56,6 +64,7 @@ class Case(NamedTuple):
 
 CASES = [Case(name, OPTIONS.get(name, {})) for name in list_models() if name != "encoder_decoder"]
 CASES += [Case("encoder_decoder", options) for options in MIXTURES]
+CASES += [Case(*upsampled) for upsampled in UPSAMPLED]
 
 SIZES = [(1, 1), (1, 7), (7, 1), (2, 3), (33, 97), (64, 96), (160, 31)]
 NUM_CLASSES = 5
@@ -217,7 +226,8 @@ def test_channels_last_agrees(case: Case) -> None:
 def test_forward_is_strided_logits_and_one_resize(case: Case, size: tuple[int, int]) -> None:
     model, picture = network(case), images(0, *size)
     logits = model.strided_logits(picture).logits
-    assert logits.shape[-1] < size[1]
+    has_own_upsampling = getattr(model, "upsampler", None) is not None  # its logits have the image's size already
+    assert (logits.shape[-2:] == size) if has_own_upsampling else (logits.shape[-1] < size[1])
     assert torch.equal(model(picture).logits, resize(logits, size, align_corners=model.align_corners))
 
 

@@ -330,3 +330,9 @@ CLAIMS = {
 @torch.no_grad()
 def test_claim_holds(id: str) -> None:
     CLAIMS[id]()
+
+
+def test_output_stride_of_label_codes_stays() -> None:
+    model = create_model("deeplabv3", num_classes=3, backbone="resnet18", upsampler="dupsampling")
+    with pytest.raises(ConfigError, match="label codes"):
+        at_output_stride(model, 8)

@@ -45,3 +45,10 @@ def test_options_that_fit_pass() -> None:
 def test_network_without_logits_says_so() -> None:
     with pytest.raises(NotImplementedError, match="SegmentationModel does not implement strided_logits"):
         SegmentationModel().strided_logits(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "option"), [("encoder_decoder", "upsampler"), ("deeplabv3", "output_stride")])
+def test_choices_of_an_option_that_may_be_left_out_are_checked(name: str, option: str) -> None:
+    check_options(name, {option: None})
+    with pytest.raises(ConfigError, match=f"{option} of model '{name}' must be one of"):
+        check_options(name, {option: "cubic"})

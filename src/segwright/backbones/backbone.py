@@ -10,6 +10,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor, nn
 
 from segwright.backbones.dilation import Dilation, check_multi_grid, dilate, level_the_dilation, reduced
+from segwright.backbones.taps import LEVELS, Tap, is_xception, measure, tap_modules
 from segwright.backbones.timm_library import timm
 from segwright.backbones.xception39 import Xception39
 from segwright.errors import ConfigError, WeightsError, did_you_mean
@@ -44,9 +45,10 @@ class Backbone(nn.Module):
         output_stride: of the last maps.
 
     Attributes:
-        channels: of each map, fine to coarse.
+        channels: of each map, fine to coarse; what is tapped comes before.
         strides: of each map; none is above the output stride.
         is_resnet: whether it has a ResNet's stages ``layer1`` to ``layer4``.
+        is_xception: whether it is one of the aligned Xceptions.
 
     Shape:
         (N, 3, H, W) -> a list of (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i])), any H, W >= 1
@@ -59,26 +61,46 @@ class Backbone(nn.Module):
         info: Any = network.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.taps: list[Tap] = []
+        self.places = tuple(range(len(self.channels)))
         self.is_channels_last = "NHWC" in str(getattr(network, "output_fmt", ""))
         self.is_exact = _rounds_up(network)
         self.is_resnet = hasattr(network, "maxpool") and hasattr(network, "layer1")
+        self.is_xception = is_xception(network)
+
+    def tap(self, modules: Sequence[str], shapes: Sequence[tuple[int, int]], places: Sequence[int]) -> None:
+        """Give what modules inside the network give, too.
+
+        Args:
+            modules: names in the network.
+            shapes: channels and stride of what each gives.
+            places: which maps to give in which order, of the network's and then the modules'.
+        """
+        self.taps = [Tap(self.network.get_submodule(module)) for module in modules]
+        known = [*zip(self.channels, self.strides, strict=True), *shapes]
+        self.places = tuple(places)
+        self.channels, self.strides = (tuple(known[place][side] for place in places) for side in (0, 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
         maps = self.network(images if self.is_exact else pad_to_multiple(images, 32))
         if self.is_channels_last:
             maps = [features.permute(0, 3, 1, 2) for features in maps]
+        maps = [*maps, *(tap.take() for tap in self.taps)]
+        maps = [maps[place] for place in self.places]
         if self.is_exact:
-            return list(maps)
+            return maps
         sizes = [(reduced(height, stride), reduced(width, stride)) for stride in self.strides]
         return [features[..., :rows, :columns] for features, (rows, columns) in zip(maps, sizes, strict=True)]
 
 
 def _rounds_up(network: nn.Module) -> bool:
-    """Whether every stride of a trunk gives ceil(side / 2): ResNets, EfficientNets, RegNets; others want multiples."""
-    return any(
-        all(hasattr(network, part) for part in parts) for parts in (("conv1", "maxpool"), ("conv_stem",), ("s1",))
-    )
+    """Whether every stride of a trunk gives ceil(side / 2): ResNets, Xceptions, EfficientNets, RegNets.
+
+    Others want multiples.
+    """
+    kinds = (("conv1", "maxpool"), ("conv_stem",), ("s1",))
+    return is_xception(network) or any(all(hasattr(network, part) for part in parts) for parts in kinds)
 
 
 def pad_to_multiple(images: Tensor, side: int) -> Tensor:
@@ -95,6 +117,7 @@ def create_backbone(
     multi_grid: Sequence[int] | None = None,
     default_multi_grid: Sequence[int] | None = None,
     levels: Sequence[int] = (2, 3, 4, 5),
+    taps: Sequence[str] = (),
 ) -> Backbone:
     """A trunk with fresh weights.
 
@@ -105,16 +128,19 @@ def create_backbone(
         multi_grid: unit rates of the blocks of a ResNet's last stage; ``None`` for ``default_multi_grid``.
         default_multi_grid: likewise, but left out in silence where the trunk is no ResNet; ``None`` for ones.
         levels: which maps; level n has stride 2 ** n without dilation. c2 to c5 by default.
+        taps: further maps, given before those, in this order: ``c1`` to ``c5``, and in a ResNet or an Xception what
+            :func:`tap_modules` names, such as ``b3u6c3``.
 
     Raises:
-        ConfigError: unknown name, an output stride or multi-grid that this trunk cannot have, or no such level.
+        ConfigError: unknown name, an output stride or multi-grid that this trunk cannot have, or no such level or tap.
     """
     check_multi_grid(multi_grid)
     if output_stride not in (8, 16, 32):
         raise ConfigError(f"output_stride must be 8, 16 or 32, got {output_stride!r}", fix="pick one of 8, 16, 32")
     if not levels or min(levels) < 1 or max(levels) > 5 or list(levels) != sorted(set(levels)):
         raise ConfigError(f"levels is {levels!r}", fix="give levels from 1 (stride 2) to 5 (stride 32), rising")
-    network = _features(name, output_stride, levels)
+    all_levels = sorted({*levels, *(LEVELS[tap] for tap in taps if tap in LEVELS)})
+    network = _features(name, output_stride, all_levels)
     stages = [stage for key, stage in network.named_children() if key.startswith("layer")]
     if stages and hasattr(network, "maxpool"):  # timm's ResNets and their kin
         dilate(stages, output_stride, dilation, multi_grid or default_multi_grid)
@@ -126,7 +152,31 @@ def create_backbone(
     elif dilation == "plain":
         level_the_dilation(list(getattr(network, "blocks", network).children()))
     _make_robust(network)
-    return Backbone(name, network, output_stride)
+    backbone = Backbone(name, network, output_stride)
+    if taps:
+        _tap(backbone, taps, levels, all_levels)
+    return backbone
+
+
+def _tap(backbone: Backbone, taps: Sequence[str], levels: Sequence[int], all_levels: Sequence[int]) -> None:
+    """Let a trunk that gives the maps of ``all_levels`` give taps, and those of ``levels`` behind them."""
+    known = tap_modules(backbone.network)
+    first, last = list(known)[:4], list(known)[-1:]
+    for tap in taps:
+        if tap not in LEVELS and tap not in known:
+            shown = [*first, "...", *last] if known else []
+            raise ConfigError(
+                f"backbone '{backbone.name}' has no map '{tap}'{did_you_mean(str(tap), known)}",
+                fix=f"its maps are: {', '.join([*LEVELS, *shown])}",
+            )
+    modules = [known[tap] for tap in dict.fromkeys(taps) if tap not in LEVELS]
+    shapes = []
+    if modules:
+        with torch.device("meta"):
+            shapes = measure(_features(backbone.name, backbone.output_stride, all_levels), modules)
+    given: list[str | int] = [*all_levels, *modules]
+    wanted: list[str | int] = [*(LEVELS.get(tap) or known[tap] for tap in taps), *levels]
+    backbone.tap(modules, shapes, [given.index(one) for one in wanted])
 
 
 def _features(name: str, output_stride: int, levels: Sequence[int]) -> nn.Module:

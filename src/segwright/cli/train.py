@@ -26,6 +26,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Highest learning rate. [default: 0.045]")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="FILE", help="YAML of settings to start from.")] = None,
     weights: Annotated[str | None, typer.Option(help="To start from: imagenet, ID, FILE, RUN or none.")] = None,
+    upsampler: Annotated[str | None, typer.Option(help="bilinear, or dupsampling: fitted to DATA's labels.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [default: auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16. [default: auto]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation. [default: 0]")] = None,
@@ -36,7 +37,7 @@ def train(
     """Train a network on a data set; leaves a run folder with the model file."""
     words = {
         "epochs": epochs, "iters": iters, "minutes": minutes, "batch_size": batch_size, "crop_size": crop_size,
-        "lr": lr, "weights": weights, "device": device, "precision": precision, "seed": seed,
+        "lr": lr, "weights": weights, "upsampler": upsampler, "device": device, "precision": precision, "seed": seed,
     }  # fmt: skip
     others = [data, model, out, recipe, set_, *words.values()]
     if resume is not None:

@@ -22,11 +22,12 @@ from segwright.data import (
     training_loader,
 )
 from segwright.engine.checkpoint import TrainState
+from segwright.engine.codes import RunCodes, upsampler_of
 from segwright.engine.distributed import StridedNetwork
 from segwright.engine.optim import RunningStatistics, WeightAverage, build_optimizer
 from segwright.errors import ConfigError, did_you_mean
 from segwright.info import Preprocessing
-from segwright.losses import LOSSES, SegmentationLoss, class_weights
+from segwright.losses import LOSSES, LabelCodeLoss, SegmentationLoss, class_weights
 from segwright.models import SegmentationModel, build_model
 from segwright.types import Sample
 from segwright.zoo import start_from
@@ -84,6 +85,7 @@ def build_training(
     data: SegmentationData,
     report: DataReport | None,
     accelerator: Accelerator,
+    codes: RunCodes,
     *,
     is_resumed: bool = False,
 ) -> Training:
@@ -94,7 +96,8 @@ def build_training(
         data: the data set.
         report: of its check, for class weights.
         accelerator: device and processes.
-        is_resumed: a checkpoint will bring the weights, so that ``model.weights`` is not read again.
+        codes: W of DUpsampling, for a network that ends in it.
+        is_resumed: a checkpoint will bring the weights, so that nothing else needs to.
 
     Raises:
         SegmentationError: whatever a part finds wrong with its settings.
@@ -102,6 +105,8 @@ def build_training(
     train = config.train
     torch.manual_seed(train.seed)
     model = build_network(config, data, weights=None if is_resumed else config.model.weights)
+    if not is_resumed:
+        codes.put_into(model)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(accelerator.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -148,13 +153,17 @@ def build_loss(
         if report is None:
             raise ConfigError("loss.class_weights needs the pixel counts of data.check", fix="set data.check=true")
         weight = class_weights(report.class_counts(config.data.train_split), settings.class_weights).to(device)
+    aux_losses: dict[str, str | Callable[..., Tensor]] = dict(model.aux_losses)
+    upsampler = upsampler_of(model)
+    if upsampler is not None and upsampler.trains_on_codes:
+        aux_losses["main"] = LabelCodeLoss(upsampler.encode, upsampler.ratio)
     return SegmentationLoss(
         build_pixel_loss(settings, weight, data.labels.ignore_index),
         model.aux_weights,
         align_corners=model.align_corners,
         pixel_stride=settings.pixel_stride,
         aux_pixel_stride=settings.aux_pixel_stride,
-        aux_losses=model.aux_losses,
+        aux_losses=aux_losses,
         ignore_index=data.labels.ignore_index,
         joint_losses=model.joint_losses,
     )

@@ -37,6 +37,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.model = path / "model.safetensors"
+        self.label_codes = path / "label_codes.safetensors"
         self.report = path / "report.html"
 
     @property

@@ -8,6 +8,7 @@ import torch
 
 from segwright.config import Config, known_keys, make_config, read_config, with_settings
 from segwright.engine.build import check_loss
+from segwright.engine.codes import check_label_codes
 from segwright.engine.reporter import Reporter
 from segwright.engine.train import Run, run
 from segwright.errors import ConfigError, did_you_mean
@@ -22,6 +23,7 @@ WORDS = {
     "crop_size": "data.crop_size",
     "lr": "train.lr",
     "weights": "model.weights",
+    "upsampler": "model.options.upsampler",
     "device": "train.device",
     "precision": "train.precision",
     "seed": "train.seed",
@@ -50,8 +52,8 @@ def train(
         recipe: YAML file with a complete tree of settings to start from.
         reporter: hears of the progress; ``None`` logs it.
         settings: leaves of the tree, such as ``{"train.warmup_iters": 100}``.
-        words: ``epochs``, ``iters``, ``minutes``, ``batch_size``, ``crop_size``, ``lr``, ``weights``, ``device``,
-            ``precision``, ``seed``.
+        words: ``epochs``, ``iters``, ``minutes``, ``batch_size``, ``crop_size``, ``lr``, ``weights``, ``upsampler``,
+            ``device``, ``precision``, ``seed``.
 
     Returns:
         The finished run: its folder, the best scores on val, and the path of the model file.
@@ -96,11 +98,13 @@ def make_run_config(
         raise ConfigError(f"{given} both say how long to train", fix="give one of them")
     if lengths:
         leaves = dict.fromkeys(_LENGTHS) | leaves
-    config = with_settings(config, leaves, source="the settings")
+    outermost_first = dict(sorted(leaves.items(), key=lambda leaf: leaf[0].count(".")))  # one option stays beside all
+    config = with_settings(config, outermost_first, source="the settings")
     with torch.device("meta"):  # finds a wrong backbone or stride before any file is read
         network = build_model(config.model.name, 1, config.model.options)
     if config.model.weights == "imagenet":
         trunk_of(network)
+    check_label_codes(config, network)
     check_loss(config.loss)
     return config
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from segwright.config import TrainSettings
+from segwright.layers.dupsampling import DUpsample
 
 
 def decay_kind(module: nn.Module, parameter_name: str) -> str:
@@ -21,18 +22,20 @@ def decay_kind(module: nn.Module, parameter_name: str) -> str:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, no_decay: Collection[str]) -> list[dict[str, object]]:
-    """Two groups: with and without weight decay.
+    """Two groups: with and without weight decay. Frozen parameters are in neither.
 
     Args:
         model: the network.
         weight_decay: of the first group.
-        no_decay: kinds of parameters (:func:`decay_kind`) in the second group.
+        no_decay: kinds of parameters (:func:`decay_kind`) in the second group, where DUpsampling's always are.
     """
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            (free if decay_kind(module, name) in no_decay else decayed).append(parameter)
+            is_free = isinstance(module, DUpsample) or decay_kind(module, name) in no_decay
+            if parameter.requires_grad:
+                (free if is_free else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

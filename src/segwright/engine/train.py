@@ -19,6 +19,7 @@ from segwright.config import Config, read_config, with_settings
 from segwright.data import DataReport, SegmentationData, check_data, load_data
 from segwright.engine import checkpoint
 from segwright.engine.build import Training, build_loader, build_training
+from segwright.engine.codes import RunCodes
 from segwright.engine.distributed import (
     build_accelerator,
     device_name,
@@ -91,16 +92,18 @@ def run(config: Config, out: str | Path | None = None, *, reporter: Reporter | N
     plan = make_plan(config, data, process_count())
     accelerator = build_accelerator(plan.config.train)
     folder = RunFolder(Path(same_everywhere(str(path), accelerator)))
-    training = build_training(plan.config, data, report, accelerator)
+    codes = RunCodes(config, data, reporter)
+    training = build_training(plan.config, data, report, accelerator, codes)
     if plan.config.train.iters is None:
         plan_length(plan, *measure(plan.config, training, accelerator))
         accelerator = build_accelerator(plan.config.train)  # afresh: the measurement moved the weights,
-        training = build_training(plan.config, data, report, accelerator)  # and counted batches to accumulate
+        training = build_training(plan.config, data, report, accelerator, codes)  # and counted batches to accumulate
     tell_plan(plan, data, reporter)
     if accelerator.is_main_process:
         folder.create()
         folder.write_config(plan.config, plan.reasons)
         folder.write_environment(device_name(accelerator), accelerator.mixed_precision)
+        codes.save(folder.label_codes)
     return iterate(plan.config, folder, training, accelerator, reporter)
 
 
@@ -131,7 +134,8 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
             fix=f"start a new run from its weights: segwright train {shlex.quote(config.data.path)} "
             f"--recipe {shlex.quote(str(folder.config))} --weights {shlex.quote(str(folder.path))} --out OTHER",
         )
-    training = build_training(config, data, report, accelerator, is_resumed=is_resumed)
+    codes = RunCodes(config, data, reporter, kept=folder.label_codes)
+    training = build_training(config, data, report, accelerator, codes, is_resumed=is_resumed)
     if is_resumed:
         checkpoint.load(training.state, folder.checkpoints)
     if training.state.step == config.train.iters and folder.report.exists():

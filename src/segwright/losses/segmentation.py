@@ -28,7 +28,8 @@ class SegmentationLoss(nn.Module):
         align_corners: of the interpolation; the network's own.
         pixel_stride: of the main prediction; 1 counts every pixel, as the papers do.
         aux_pixel_stride: of the auxiliary predictions.
-        aux_losses: names in ``AUX_LOSSES`` for the predictions that are not resized to the masks, ``main`` among them.
+        aux_losses: losses of the predictions that are not resized to the masks, ``main`` among them: names in
+            ``AUX_LOSSES``, or such functions.
         ignore_index: of pixels without a label.
         joint_losses: weight of each of ``JOINT_LOSSES`` to add; they see every pixel.
     """
@@ -41,14 +42,16 @@ class SegmentationLoss(nn.Module):
         align_corners: bool = False,
         pixel_stride: int = 1,
         aux_pixel_stride: int = 1,
-        aux_losses: Mapping[str, str] | None = None,
+        aux_losses: Mapping[str, str | Callable[..., Tensor]] | None = None,
         ignore_index: int = 255,
         joint_losses: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.joint_losses = {name: JOINT_LOSSES[name] for name in joint_losses or {}}
         self.weights = {**aux_weights, **(joint_losses or {})}
-        self.aux_losses = {name: AUX_LOSSES[loss] for name, loss in (aux_losses or {}).items()}
+        self.aux_losses = {
+            name: AUX_LOSSES[loss] if isinstance(loss, str) else loss for name, loss in (aux_losses or {}).items()
+        }
         self.ignore_index = ignore_index
         self.pixel_loss, self.aux_weights, self.align_corners = pixel_loss, dict(aux_weights), align_corners
         self.pixel_stride, self.aux_pixel_stride = pixel_stride, aux_pixel_stride
@@ -113,8 +116,11 @@ class Grid(NamedTuple):
 def interpolate_at(maps: Tensor, rows: Grid, columns: Grid, *, align_corners: bool = False) -> Tensor:
     """The pixels of ``rows`` and ``columns`` of a bilinear resize of (N, C, H, W) maps, without the others.
 
-    Two matrix products, one per axis: several times faster on a CPU than ``interpolate`` and its gradient.
+    Maps of that size already are read at those pixels. Else two matrix products, one per axis: several times
+    faster on a CPU than ``interpolate`` and its gradient.
     """
+    if maps.shape[-2:] == (rows.size, columns.size):
+        return maps[..., rows.first :: rows.stride, columns.first :: columns.stride]
     across = interpolation_matrix(maps.shape[-1], columns, align_corners).to(maps)
     down = interpolation_matrix(maps.shape[-2], rows, align_corners).to(maps)
     return down @ (maps @ across.T)

@@ -4,6 +4,7 @@ from segwright.models.bisenet import bisenet
 from segwright.models.danet import danet
 from segwright.models.deeplabv3 import at_output_stride, deeplabv3
 from segwright.models.deeplabv3plus import deeplabv3plus
+from segwright.models.dupsampling import dupsampling
 from segwright.models.encnet import encnet
 from segwright.models.encoder_decoder import DECODERS, NECKS, Decoder, EncoderDecoder, Neck, encoder_decoder
 from segwright.models.fast_scnn import fast_scnn
@@ -38,6 +39,7 @@ __all__ = [
     "danet",
     "deeplabv3",
     "deeplabv3plus",
+    "dupsampling",
     "encnet",
     "encoder_decoder",
     "fast_scnn",

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from segwright.backbones import Dilation, OutputStride, create_backbone
 from segwright.layers import ConvBNReLU
 from segwright.layers.attention import at_least_float32, attend, without_autocast
-from segwright.models.encoder_decoder import Decoder, EncoderDecoder, fcn_aux_head, register_decoder
+from segwright.models.encoder_decoder import (
+    Decoder,
+    EncoderDecoder,
+    Upsampler,
+    fcn_aux_head,
+    register_decoder,
+    with_upsampler,
+)
 from segwright.models.segmentation_model import register_model
 from segwright.types import SegmentationOutput
 
@@ -152,6 +159,8 @@ def danet(
     output_stride: OutputStride = 8,
     multi_grid: bool = True,
     channel_attention: ChannelWeights = "official",
+    upsampler: Upsampler = "bilinear",
+    code_channels: int | None = None,
     align_corners: bool = False,
     variant: Literal["paper", "mmseg"] = "paper",
 ) -> EncoderDecoder:
@@ -164,6 +173,8 @@ def danet(
         multi_grid: unit rates 1, 2, 4 in the last stage of a ResNet (table 2); variant ``mmseg`` has none.
         channel_attention: ``official``, the authors' code, in which channels that are less alike weigh more, or
             ``plain``, the paper's formula.
+        upsampler: of the logits to the image's size; ``dupsampling`` for a learned map made from labels.
+        code_channels: of DUpsampling; ``None`` for the paper's 64, or 3 per class where that is more.
         align_corners: of the final resize; the authors' weights need True.
         variant: ``paper``, or the departures of the weights that mmsegmentation published: an auxiliary head on c4.
     """
@@ -172,10 +183,11 @@ def danet(
     trunk = create_backbone(
         backbone, output_stride=output_stride, dilation=departures.dilation, default_multi_grid=default_grid
     )
-    return EncoderDecoder(
+    network = EncoderDecoder(
         trunk,
         DualAttentionDecoder(trunk.channels[-1], num_classes, channel_attention=channel_attention),
         num_classes=num_classes,
         aux_head=fcn_aux_head(trunk, num_classes) if departures.has_aux else None,
         align_corners=align_corners,
     )
+    return with_upsampler(network, upsampler, code_channels)

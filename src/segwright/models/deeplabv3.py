@@ -16,7 +16,14 @@ from segwright.backbones.dilation import block_rates
 from segwright.errors import ConfigError
 from segwright.layers import ConvBNReLU, FCNHead
 from segwright.layers.aspp import ASPP
-from segwright.models.encoder_decoder import Decoder, EncoderDecoder, fcn_aux_head, register_decoder
+from segwright.models.encoder_decoder import (
+    Decoder,
+    EncoderDecoder,
+    Upsampler,
+    fcn_aux_head,
+    register_decoder,
+    with_upsampler,
+)
 from segwright.models.segmentation_model import SegmentationModel, build_model, register_model
 from segwright.types import SegmentationOutput
 
@@ -174,6 +181,8 @@ def deeplabv3(
     multi_grid: Sequence[int] | None = None,
     head: Literal["aspp", "cascade"] = "aspp",
     cascade_blocks: int = 3,
+    upsampler: Upsampler = "bilinear",
+    code_channels: int | None = None,
     align_corners: bool = False,
     variant: Literal["paper", "mmseg", "smp", "torchvision"] = "paper",
 ) -> EncoderDecoder:
@@ -188,6 +197,8 @@ def deeplabv3(
             in the cascade, and for ones in the variants.
         head: ``aspp``, or ``cascade``, the paper's other network, which goes on with blocks of ever higher rates.
         cascade_blocks: how many blocks the cascade adds.
+        upsampler: of the logits to the image's size; ``dupsampling`` for a learned map made from labels.
+        code_channels: of DUpsampling; ``None`` for the paper's 64, or 3 per class where that is more.
         align_corners: of the final resize; some published weights need True.
         variant: ``paper``, or the departures of the weights that mmsegmentation, segmentation-models-pytorch or
             torchvision published, the latter on a ResNet or on ``mobilenetv3_large_torchvision``.
@@ -211,7 +222,7 @@ def deeplabv3(
             f"no cascade of {cascade_blocks} blocks on backbone '{backbone}' in variant '{variant}'",
             fix="the cascade takes 0 blocks or more, on a ResNet, in variant 'paper'",
         )
-    return EncoderDecoder(
+    network = EncoderDecoder(
         trunk,
         CascadeDecoder(trunk, num_classes, blocks=cascade_blocks, multi_grid=multi_grid or grid)
         if is_cascade
@@ -221,14 +232,20 @@ def deeplabv3(
         aux_weight=departures.aux_weight,
         align_corners=align_corners,
     )
+    return with_upsampler(network, upsampler, code_channels)
 
 
 def at_output_stride(model: SegmentationModel, output_stride: OutputStride) -> SegmentationModel:
     """A copy with the same weights at another output stride: the paper trains at 16 and evaluates at 8.
 
     Raises:
-        ConfigError: the network has no such option, or its trunk not this stride.
+        ConfigError: the network has no such option, its trunk not this stride, or it ends in DUpsampling.
     """
+    if getattr(model, "upsampler", None) is not None:
+        raise ConfigError(
+            f"the label codes of this {model.info.name} are those of one output stride",
+            fix="train a network of the other output stride, or one that ends in bilinear upsampling",
+        )
     options, like = {**model.info.options, "output_stride": output_stride}, next(model.parameters())
     other = build_model(model.info.name, model.num_classes, options)
     other.load_state_dict(model.state_dict())

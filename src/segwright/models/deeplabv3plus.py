@@ -65,6 +65,8 @@ class DeepLabV3PlusDecoder(Decoder):
         c2, c3, c4, c5 -> logits at the stride of c2
     """
 
+    level = 0
+
     def __init__(
         self,
         channels: Sequence[int],

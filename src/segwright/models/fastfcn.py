@@ -18,7 +18,15 @@ from segwright.models.deeplabv3 import VARIANTS as ASPP_VARIANTS
 from segwright.models.deeplabv3 import ASPPDecoder
 from segwright.models.deeplabv3 import Variant as ASPPVariant
 from segwright.models.encnet import EncNetDecoder
-from segwright.models.encoder_decoder import Decoder, EncoderDecoder, Neck, fcn_aux_head, register_neck
+from segwright.models.encoder_decoder import (
+    Decoder,
+    EncoderDecoder,
+    Neck,
+    Upsampler,
+    fcn_aux_head,
+    register_neck,
+    with_upsampler,
+)
 from segwright.models.fcn import FCNDecoder
 from segwright.models.pspnet import PyramidPoolingDecoder
 from segwright.models.segmentation_model import register_model
@@ -104,6 +112,8 @@ def fastfcn(
     *,
     backbone: str = "resnet50s",
     decoder: Literal["encnet", "deeplabv3", "pspnet", "fcn"] = "encnet",
+    upsampler: Upsampler = "bilinear",
+    code_channels: int | None = None,
     align_corners: bool = False,
     variant: Literal["paper", "mmseg"] = "paper",
 ) -> EncoderDecoder:
@@ -113,6 +123,8 @@ def fastfcn(
         num_classes: channels of the logits.
         backbone: any timm name; the paper's is a ResNet with the deep stem of 64, 64, 128 channels.
         decoder: ``encnet`` made the paper's best numbers; ``deeplabv3`` and ``pspnet`` are compared with it.
+        upsampler: of the logits to the image's size; ``dupsampling`` for a learned map made from labels.
+        code_channels: of DUpsampling; ``None`` for the paper's 64, or 3 per class where that is more.
         align_corners: of all resizes; the authors' weights need True.
         variant: ``paper``, or the departures of the weights that mmsegmentation published: its trunk keeps the
             dilations of a dilated one although it is strided.
@@ -120,7 +132,7 @@ def fastfcn(
     departures = VARIANTS[variant]
     trunk = create_backbone(backbone, output_stride=32, dilation=departures.dilation)
     neck = JPU(trunk.channels, align_corners=align_corners)
-    return EncoderDecoder(
+    network = EncoderDecoder(
         trunk,
         _decoder(decoder, neck.channels, num_classes, departures, align_corners),
         num_classes=num_classes,
@@ -129,6 +141,7 @@ def fastfcn(
         aux_weight=departures.encoding_aux_weight if decoder == "encnet" else 0.4,
         align_corners=align_corners,
     )
+    return with_upsampler(network, upsampler, code_channels)
 
 
 def _decoder(name: str, channels: Sequence[int], num_classes: int, departures: Variant, align_corners: bool) -> Decoder:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from segwright.backbones import Dilation, OutputStride, create_backbone
 from segwright.layers import ConvBNReLU, FCNHead
-from segwright.models.encoder_decoder import Decoder, EncoderDecoder, register_decoder
+from segwright.models.encoder_decoder import Decoder, EncoderDecoder, Upsampler, register_decoder, with_upsampler
 from segwright.models.segmentation_model import register_model
 from segwright.types import SegmentationOutput
 
@@ -92,6 +92,8 @@ def fcn(
     backbone: str = "resnet50",
     output_stride: OutputStride = 8,
     head_dilation: int = 1,
+    upsampler: Upsampler = "bilinear",
+    code_channels: int | None = None,
     align_corners: bool = False,
     variant: Literal["torchvision", "mmseg"] = "torchvision",
 ) -> EncoderDecoder:
@@ -102,6 +104,8 @@ def fcn(
         backbone: any timm name.
         output_stride: of the last map.
         head_dilation: of the 3x3 convolutions after the trunk, auxiliary ones included; 6 in mmsegmentation's FCN-D6.
+        upsampler: of the logits to the image's size; ``dupsampling`` for a learned map made from labels.
+        code_channels: of DUpsampling; ``None`` for the paper's 64, or 3 per class where that is more.
         align_corners: of the final resize; weights trained on sides of 8k + 1 need True.
         variant: ``torchvision`` has one convolution before the classifier, ``mmseg`` two, and then one that sees the
             trunk's map again.
@@ -117,7 +121,7 @@ def fcn(
         dilation=head_dilation,
         concat_input=form.concat_input,
     )
-    return EncoderDecoder(
+    network = EncoderDecoder(
         trunk,
         decoder,
         num_classes=num_classes,
@@ -125,3 +129,4 @@ def fcn(
         aux_weight=form.aux_weight,
         align_corners=align_corners,
     )
+    return with_upsampler(network, upsampler, code_channels)

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segwright.backbones import create_backbone
 from segwright.errors import ConfigError
 from segwright.layers import ConvBN, ConvBNReLU, resize, resize_as
+from segwright.layers.pooling import average_windows
 from segwright.models.icnet_compression import check_rate, narrowed
 from segwright.models.icnet_mmseg import MMSegICNet
 from segwright.models.segmentation_model import SegmentationModel, build_model, register_model
@@ -144,9 +146,8 @@ class SumPyramid(nn.Module):
         height, width = features.shape[-2:]
         total = features
         for side in self.bins:
-            (rows, down), (columns, across) = self.window(height, side), self.window(width, side)
-            pooled = F.avg_pool2d(features, (rows, columns), (down, across))  # (N, C, side, side)
-            total = total + resize_as(pooled, features, align_corners=True)
+            pooled = average_windows(features, self.window(height, side), self.window(width, side))
+            total = total + resize_as(pooled, features, align_corners=True)  # (N, C, side, side) -> (N, C, H, W)
         return total
 
     def window(self, size: int, cells: int) -> tuple[int, int]:
@@ -159,9 +160,10 @@ class SumPyramid(nn.Module):
             >>> [SumPyramid().window(65, cells) for cells in (2, 3, 6)]
             [(33, 32), (25, 20), (15, 10)]
         """
-        cells = min(cells, size)
-        stride = (2 * (size // (2 * cells)) if 2 * cells in self.bins else 0) or size // cells
-        return size - (cells - 1) * stride, stride
+        # sym_min and sym_max are min and max, for a size too that is known only when an exported program runs.
+        smallest, largest = torch.sym_min, torch.sym_max
+        stride: int = largest(2 * (size // (2 * cells)) if 2 * cells in self.bins else size // cells, 1)  # type: ignore[no-untyped-call]
+        return size - (smallest(cells, size) - 1) * stride, stride  # type: ignore[no-untyped-call]
 
 
 class CascadeFeatureFusion(nn.Module):

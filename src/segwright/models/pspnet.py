@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from segwright.backbones import Dilation, OutputStride, create_backbone
 from segwright.layers import PyramidPooling
-from segwright.models.encoder_decoder import Decoder, EncoderDecoder, fcn_aux_head, register_decoder
+from segwright.models.encoder_decoder import (
+    Decoder,
+    EncoderDecoder,
+    Upsampler,
+    fcn_aux_head,
+    register_decoder,
+    with_upsampler,
+)
 from segwright.models.segmentation_model import register_model
 from segwright.types import SegmentationOutput
 
@@ -103,6 +110,8 @@ def pspnet(
     *,
     backbone: str = "resnet50s",
     output_stride: OutputStride = 8,
+    upsampler: Upsampler = "bilinear",
+    code_channels: int | None = None,
     align_corners: bool = False,
     variant: Literal["paper", "mmseg", "smp"] = "paper",
 ) -> EncoderDecoder:
@@ -112,6 +121,8 @@ def pspnet(
         num_classes: channels of the logits.
         backbone: any timm name; the paper's is a ResNet with the deep stem of 64, 64, 128 channels.
         output_stride: of the last map; 8 in the paper.
+        upsampler: of the logits to the image's size; ``dupsampling`` for a learned map made from labels.
+        code_channels: of DUpsampling; ``None`` for the paper's 64, or 3 per class where that is more.
         align_corners: of all resizes; the authors' weights, trained on sides of 8k + 1, need True.
         variant: ``paper``, or the departures of the weights that mmsegmentation or segmentation-models-pytorch
             published; the latter stops at c3, which has stride 8 by itself.
@@ -129,10 +140,11 @@ def pspnet(
         first_bin_norm=departures.first_bin_norm,
         align_corners=align_corners,
     )
-    return EncoderDecoder(
+    network = EncoderDecoder(
         trunk,
         decoder,
         num_classes=num_classes,
         aux_head=fcn_aux_head(trunk, num_classes) if departures.has_aux else None,  # 0.4: section 5.2
         align_corners=align_corners,
     )
+    return with_upsampler(network, upsampler, code_channels)

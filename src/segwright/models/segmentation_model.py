@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from torch import Tensor, nn
 
@@ -84,12 +85,20 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         if key not in known:
             allowed = f"its options are: {', '.join(known)}" if known else "it has no options"
             raise ConfigError(f"model '{name}' has no option '{key}'{did_you_mean(key, known)}", fix=allowed)
-        choices = get_args(parameters[key].annotation)
-        if choices and all(isinstance(choice, str | int) for choice in choices) and value not in choices:
-            allowed = ", ".join(map(str, choices))
+        choices = _choices(parameters[key].annotation)
+        if choices and value not in choices:
+            allowed = ", ".join(str(choice) for choice in choices if choice is not None)
             raise ConfigError(
                 f"{key} of model '{name}' must be one of {allowed}, got '{value}'", fix=f"pick one of {allowed}"
             )
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The values of a ``Literal``, or of one that may be ``None``; empty for any other type."""
+    parts = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
+    if not all(part is NoneType or get_origin(part) is Literal for part in parts):
+        return []
+    return [value for part in parts for value in (get_args(part) or [None])]
 
 
 def build_model(name: str, num_classes: int, options: Mapping[str, Any]) -> SegmentationModel:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from segwright.backbones import Backbone, load_imagenet
 from segwright.errors import ConfigError, WeightsError
-from segwright.info import ModelInfo
 from segwright.models.segmentation_model import SegmentationModel, build_model
 from segwright.models.weights import load_model_file, model_file_of
 
@@ -101,7 +100,7 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
         WeightsError: less than nine tenths of the body's tensors agree, so that the two are not of one kind.
     """
     own, theirs = model.state_dict(), source.state_dict()
-    heads = class_tensors(model.info)
+    heads = class_tensors(model)
     body = [key for key in own if key not in heads]
     taken = {key: theirs[key] for key in body if key in theirs and theirs[key].shape == own[key].shape}
     if len(taken) < 0.9 * len(body):
@@ -113,7 +112,7 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
     rows = matching_rows(model.info.classes, source.info.classes)
     for key in heads:
         if key in theirs and theirs[key].shape[1:] == own[key].shape[1:]:
-            taken[key] = _with_rows(own[key], theirs[key], rows)
+            taken[key] = _with_rows(own[key], theirs[key], rows, model.num_classes, source.num_classes)
     model.load_state_dict(taken, strict=False)
     model.info = replace(model.info, preprocessing=source.info.preprocessing)
     if _are_numbered(model.info.classes) and len(rows) == model.num_classes:
@@ -121,10 +120,13 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
     _report(name, len(taken) - len(heads), len(body), rows, model.info.classes)
 
 
-def class_tensors(info: ModelInfo) -> list[str]:
-    """Keys of the tensors that have one row per class: those that grow with one class more."""
+def class_tensors(model: SegmentationModel) -> list[str]:
+    """Keys of the tensors that have one row, or as many rows, per class: those that grow with one class more."""
+    info, upsampler = model.info, getattr(model, "upsampler", None)
+    # Where it is left open, the length of DUpsampling's codes may follow the number of classes.
+    options = {**info.options, **({"code_channels": upsampler.code_channels} if upsampler else {})}
     with torch.device("meta"):
-        fewer, more = (build_model(info.name, info.num_classes + extra, info.options).state_dict() for extra in (0, 1))
+        fewer, more = (build_model(info.name, info.num_classes + extra, options).state_dict() for extra in (0, 1))
     return [key for key, tensor in fewer.items() if more[key].shape != tensor.shape]
 
 
@@ -141,11 +143,15 @@ def _are_numbered(classes: tuple[str, ...]) -> bool:
     return classes == tuple(f"class {index}" for index in range(len(classes)))
 
 
-def _with_rows(own: Tensor, theirs: Tensor, rows: Mapping[int, int]) -> Tensor:
-    mixed = own.clone()
-    if rows and theirs.shape[0] > max(rows.values()):
-        mixed[list(rows)] = theirs[list(rows.values())].to(mixed)
-    return mixed
+def _with_rows(own: Tensor, theirs: Tensor, rows: Mapping[int, int], our_count: int, their_count: int) -> Tensor:
+    """Our tensor with the rows of those classes from theirs; a class may have several rows, one after the other."""
+    per_class = own.shape[0] // our_count
+    if theirs.shape[0] != per_class * their_count or own.shape[0] != per_class * our_count:
+        return own
+    mixed = own.clone().view(our_count, per_class, *own.shape[1:])
+    if rows:
+        mixed[list(rows)] = theirs.view(their_count, *mixed.shape[1:])[list(rows.values())].to(mixed)
+    return mixed.view(own.shape)
 
 
 def _report(name: str, taken: int, body: int, rows: Mapping[int, int], classes: tuple[str, ...]) -> None:

@@ -1,0 +1,1 @@
+"""What a data set's labels tell before anything is trained."""
