@@ -1,7 +1,9 @@
-"""Training loss of DUpsampling with a learned temperature and with a plain softmax, step by step (section 3.3).
+"""Training loss of DUpsampling with a learned temperature and with a plain softmax, step by step (section 3.2).
 
-Draws street scenes, or takes a data set, and trains the same network from the same seed twice. Beside the losses
-stands the floor ln(1 + (C - 1) / e) of a plain softmax on a perfect reconstruction.
+Draws street scenes, or takes a data set, and trains the same network from the same seed four times: with W's columns of
+length 1, as a fit gives them, and as long as segwright makes them (``LabelCodes.put_into``). Beside the losses stands
+the floor ln(1 + (C - 1) / e) of a plain softmax on a perfect reconstruction, and the loss that a network without
+features has, ln C.
 
     python benchmarks/dupsampling_temperature.py [--data DIR] [--iters 240] [--lr 0.02]
 """
@@ -13,27 +15,32 @@ import tempfile
 from pathlib import Path
 
 import segwright
+from segwright.analysis.label_codes import LabelCodes
 from segwright.data import load_data
 from segwright.data.synthetic import write_dataset
+from segwright.layers.dupsampling import DUpsample
 
 CROP = (96, 128)
+SCALED = LabelCodes.put_into
 
 
-def losses_of(data: Path, out: Path, iters: int, lr: float, temperature: bool) -> tuple[list[float], float, float]:
-    """Loss at each logged step, the last temperature, and the best validation mIoU."""
+def unscaled(codes: LabelCodes, upsampler: DUpsample) -> None:
+    upsampler.set_codes(codes.reconstruction, codes.projection)
+
+
+def train(data: Path, out: Path, iters: int, lr: float, *, temperature: bool, is_scaled: bool) -> tuple[list[str], str]:
+    """Loss at each logged step; the last temperature and the validation mIoU."""
+    LabelCodes.put_into = SCALED if is_scaled else unscaled  # type: ignore[method-assign]
     options = {"backbone": "resnet18", "low_level": [], "output_stride": 16, "temperature": temperature}
-    settings = {"model.options": options, "train.log_every": max(1, iters // 12), "train.eval_every": iters,
+    settings = {"model.options": options, "train.log_every": max(1, iters // 8), "train.eval_every": iters,
                 "train.warmup_iters": 0, "train.weight_decay": 1e-4, "train.no_decay": ["norm", "bias"]}  # fmt: skip
     run = segwright.train(
         data, "dupsampling", out=out, iters=iters, lr=lr, batch_size=8, crop_size=CROP, device="cpu", settings=settings
     )
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    model = segwright.load_model(out)
-    return (
-        [record["loss"] for record in records if "loss" in record],
-        float(model.upsampler.temperature),
-        100 * run.scores.miou,
-    )
+    t = float(segwright.load_model(out).upsampler.temperature.detach())
+    losses = [f"{record['loss']:.3f}" for record in records if "loss" in record]
+    return losses, f"T {t:.3f}, val mIoU {100 * run.scores.miou:.2f}"
 
 
 def main() -> None:
@@ -45,14 +52,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = words.data or write_dataset(Path(folder) / "scenes", counts={"train": 80, "val": 16}, size=CROP, seed=0)
         classes = len(load_data(data).classes)
-        learned, temperature, score = losses_of(data, Path(folder) / "learned", words.iters, words.lr, True)
-        fixed, _, plain_score = losses_of(data, Path(folder) / "fixed", words.iters, words.lr, False)
-    floor = math.log1p((classes - 1) / math.e)
-    print(f"{classes} classes; floor of a plain softmax on a perfect reconstruction: {floor:.3f}")
-    print("step   learned T   plain softmax")
-    for number, (ours, theirs) in enumerate(zip(learned, fixed, strict=True), start=1):
-        print(f"{number * max(1, words.iters // 12):4d}   {ours:9.3f}   {theirs:13.3f}")
-    print(f"T at the end {temperature:.3f}; val mIoU {score:.2f} with it, {plain_score:.2f} without")
+        floor = math.log1p((classes - 1) / math.e)
+        print(f"{classes} classes: floor of a plain softmax {floor:.3f}, no features {math.log(classes):.3f}")
+        for is_scaled in (False, True):
+            for temperature in (False, True):
+                name = f"columns {'scaled' if is_scaled else 'of length 1'}, T {'learned' if temperature else '= 1'}"
+                losses, end = train(
+                    data, Path(folder) / name, words.iters, words.lr, temperature=temperature, is_scaled=is_scaled
+                )
+                print(f"{name:<28} {'  '.join(losses)}  {end}", flush=True)
 
 
 if __name__ == "__main__":

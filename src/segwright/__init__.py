@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segwright import zoo as zoo
+    from segwright.analysis import fit_label_codes as fit_label_codes
+    from segwright.analysis import label_limits as label_limits
     from segwright.data import check_data as check_data
     from segwright.engine import train as train
     from segwright.evaluation import evaluate as evaluate
@@ -24,6 +26,8 @@ _PLACES = {
     "check_data": "segwright.data",
     "create_model": "segwright.zoo",
     "evaluate": "segwright.evaluation",
+    "fit_label_codes": "segwright.analysis",
+    "label_limits": "segwright.analysis",
     "list_models": "segwright.models",
     "load_model": "segwright.zoo",
     "register_model": "segwright.models",
@@ -35,6 +39,8 @@ __all__ = [
     "check_data",
     "create_model",
     "evaluate",
+    "fit_label_codes",
+    "label_limits",
     "list_models",
     "load_model",
     "register_model",

@@ -84,7 +84,7 @@ class ModelSettings(_Settings):
     weights: str | None = None
     """What to start from: imagenet, a model file, run folder, checkpoint or id of models list; none: fresh weights."""
     label_codes: str = "auto"
-    """W of DUpsampling: auto, exact, randomized or sgd, fitted to the training labels; none; or a file of label codes."""
+    """W of DUpsampling: auto, exact, randomized or sgd, fitted to the training labels; none; or their file."""
 
 
 class LossSettings(_Settings):

@@ -11,6 +11,8 @@ from segwright.cli.options import arrange
         ("evaluate --scales 0.5 1 --flip m 7", "evaluate --scales 0.5 --scales 1 --flip m 7"),
         ("evaluate m d --scales 1 --scales 2 3", "evaluate m d --scales 1 --scales 2 --scales 3"),
         ("evaluate m d --scales wide", "evaluate m d --scales wide"),
+        ("data limits d --strides 4 8 --codes 32", "data limits d --strides 4 --strides 8 --codes 32"),
+        ("data limits d --strides -4 3.5", "data limits d --strides -4 --strides 3.5"),
         ("train d --crop-size 64 96", "train d --crop-size 64 96"),
         ("train d --debug --offline", "--debug --offline train d"),
         ("predict m -- --debug --scales 1 2", "predict m -- --debug --scales 1 2"),

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from segwright.errors import RunError, WeightsError
+from segwright.errors import ConfigError, RunError, WeightsError
 from segwright.info import ModelInfo, Preprocessing
 from segwright.models import SegmentationModel, create_model, load_model_file, save_model
 from segwright.models.transfer import transfer_weights
@@ -221,3 +221,13 @@ def test_header_is_readable_without_torch(path: Path) -> None:
     data = path.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert ModelInfo.from_metadata(header["__metadata__"], "streets") == INFO
+
+
+def test_a_network_rewritten_for_speed_is_not_saved(path: Path) -> None:
+    before = path.read_bytes()
+    model = network()
+    model.rewrites = object()  # as inference.rewriting marks it
+    with pytest.raises(ConfigError, match="FastSCNN was rewritten for speed and cannot be saved") as caught:
+        save_model(model, path)
+    assert "segwright export" in caught.value.fix
+    assert path.read_bytes() == before

@@ -6,12 +6,16 @@ from typing import Annotated
 import typer
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Model file, run folder, checkpoint, or id of models list.")
+    str,
+    typer.Argument(metavar="MODEL", help="Model file, run folder, exported file, checkpoint, or id of models list."),
 ]
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="Folder of pictures and masks, or a data.yaml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Runtime = Annotated[
+    str, typer.Option(help="auto, torch or compiled; onnx or openvino for a file that segwright export wrote.")
+]
+Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16; fp16 on GPUs, int8 for files exported in it.")]
 Flip = Annotated[bool, typer.Option("--flip", help="Average with the mirrored picture's probabilities.")]
 Window = Annotated[
     tuple[int, int] | None,
@@ -22,7 +26,7 @@ Scales = Annotated[
     typer.Option(metavar="X...", help="Sizes whose probabilities are averaged, as --scales 0.75 1 1.25; default: 1."),
 ]
 
-_TAKE_SEVERAL = ("--scales",)
+_TAKE_SEVERAL = ("--scales", "--strides", "--codes")
 _ANYWHERE = ("--debug", "--offline")
 
 

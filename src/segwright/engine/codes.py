@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from segwright.analysis.fitting import Method, fit_label_codes
-from segwright.analysis.label_codes import LabelCodes
+from segwright.analysis import LabelCodes, fit_label_codes
+from segwright.analysis.fitting import Method
 from segwright.config import Config
 from segwright.data import SegmentationData
 from segwright.engine.reporter import Reporter

@@ -242,10 +242,7 @@ def at_output_stride(model: SegmentationModel, output_stride: OutputStride) -> S
         ConfigError: the network has no such option, its trunk not this stride, or it ends in DUpsampling.
     """
     if getattr(model, "upsampler", None) is not None:
-        raise ConfigError(
-            f"the label codes of this {model.info.name} are those of one output stride",
-            fix="train a network of the other output stride, or one that ends in bilinear upsampling",
-        )
+        raise ConfigError("label codes are those of one output stride", fix="train a network of the other one")
     options, like = {**model.info.options, "output_stride": output_stride}, next(model.parameters())
     other = build_model(model.info.name, model.num_classes, options)
     other.load_state_dict(model.state_dict())

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from segwright.errors import WeightsError
+from segwright.errors import ConfigError, WeightsError
 from segwright.info import ModelInfo
 from segwright.models.segmentation_model import SegmentationModel, build_model
 from segwright.runtime.files import replacing
@@ -36,8 +36,15 @@ def save_model(model: SegmentationModel, path: Path) -> None:
     """Write weights and ``model.info`` atomically.
 
     Raises:
+        ConfigError: a network that was rewritten for speed, whose weights no longer fit its name and options.
         RunError: the file cannot be written; an older one of that name is left as it was.
     """
+    if getattr(model, "rewrites", None) is not None:
+        raise ConfigError(
+            f"the {type(model).__name__} was rewritten for speed and cannot be saved to '{path}', which holds networks "
+            "as they are trained",
+            fix="save the network that it was made from, or write this one with segwright export",
+        )
     with replacing(path) as temporary:
         write_safetensors(temporary, model.state_dict(), model.info.to_metadata())
 
