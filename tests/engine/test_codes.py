@@ -176,6 +176,13 @@ def test_upsampler_in_words_stays_beside_options_in_settings(scenes: Path) -> No
     assert config.model.options == {"backbone": "resnet18", "upsampler": "dupsampling"}
 
 
+def test_code_channels_may_be_as_many_as_a_patch_of_all_classes_has_values(scenes: Path) -> None:
+    model = network_with_codes(coded_config(scenes, options={"code_channels": 65}))
+    assert weight_of(model).shape == (640, 65)
+    with pytest.raises(ConfigError, match="641 for patches of 8x8 pixels and 10 classes"):
+        network_with_codes(coded_config(scenes, options={"code_channels": 641}))
+
+
 def test_more_code_channels_than_patches_are_refused(tmp_path: Path) -> None:
     data = write_stripes(tmp_path / "stripes", 2, {"train": 1, "val": 1}, size=(16, 16))
     with pytest.raises(DataError, match="4 labelled patches"):

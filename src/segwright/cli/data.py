@@ -13,7 +13,9 @@ from segwright.errors import ConfigError
 if TYPE_CHECKING:
     from segwright.data import DataReport, SegmentationData
 
-app = typer.Typer(help="Data sets: check one, see what output stride its labels allow, or draw street scenes.", rich_markup_mode=None)
+app = typer.Typer(
+    help="Data sets: check one, see which stride its labels allow, or draw scenes.", rich_markup_mode=None
+)
 
 
 @app.command()

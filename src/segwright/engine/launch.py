@@ -30,6 +30,8 @@ WORDS = {
 }
 """The settings that have a flag and a keyword of their own, and their place in the tree."""
 
+_MANY_CLASSES = 256
+"""More than most data sets have; options that few classes allow are refused when the data set is known."""
 _LENGTHS = ("train.iters", "train.epochs", "train.minutes")
 
 
@@ -101,7 +103,7 @@ def make_run_config(
     outermost_first = dict(sorted(leaves.items(), key=lambda leaf: leaf[0].count(".")))  # one option stays beside all
     config = with_settings(config, outermost_first, source="the settings")
     with torch.device("meta"):  # finds a wrong backbone or stride before any file is read
-        network = build_model(config.model.name, 1, config.model.options)
+        network = build_model(config.model.name, _MANY_CLASSES, config.model.options)
     if config.model.weights == "imagenet":
         trunk_of(network)
     check_label_codes(config, network)

@@ -38,8 +38,6 @@ class LabelCodeLoss:
                 f"the network gave codes of shape {tuple(prediction.shape)}, the labels have {tuple(codes.shape)}",
                 fix="take them from strided_logits while training, at their own stride",
             )
-        is_labelled = F.max_pool2d(
-            (masks != ignore_index).to(prediction)[:, None], self.ratio, ceil_mode=True
-        )
+        is_labelled = F.max_pool2d((masks != ignore_index).to(prediction)[:, None], self.ratio, ceil_mode=True)
         distance = (prediction - codes).square().mean(1, keepdim=True)
         return (distance * is_labelled).sum() / is_labelled.sum().clamp(min=1)
