@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,8 +9,14 @@ from torch import Tensor
 
 from segwright.errors import ConfigError, DataError, ShapeError
 from segwright.metrics import ConfusionMatrix
+from tests.support.loops import TOOLS, loop_with
 
 Maps = NDArray[np.integer]
+
+
+@pytest.fixture(autouse=True, params=TOOLS)
+def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop_with(request.param, monkeypatch, "count_pairs")
 
 
 def random_maps(
@@ -50,6 +57,25 @@ def test_counts_equal_a_loop_over_pixels(num_classes: int, ignore_index: int, se
 def test_counts_of_a_picture_larger_than_one_chunk_equal_a_loop_over_pixels() -> None:
     predictions, masks = (maps.astype(np.uint8) for maps in random_maps(5, 255, seed=0, shape=(521, 509)))
     np.testing.assert_array_equal(counted(predictions, masks).counts, slow_counts(predictions, masks, 5, 255))
+
+
+@pytest.mark.parametrize("length", [2, 7, 8, 9, 40, 1000])
+def test_counts_of_long_runs_equal_a_loop_over_pixels(length: int) -> None:
+    rng, shape = np.random.default_rng(length), (523, 509)  # more than one chunk, and no multiple of eight pixels
+    predictions, masks = (
+        rng.integers(0, 5, math.prod(shape) // length + 1, dtype=np.uint8).repeat(length)[shift:][
+            : math.prod(shape) - 9
+        ]
+        for shift in (0, 1)
+    )
+    pixels = min(predictions.size, masks.size)
+    predictions, masks = predictions[None, :pixels], masks[None, :pixels]
+    masks[0, 100:900] = 255
+    np.testing.assert_array_equal(counted(predictions, masks).counts, slow_counts(predictions, masks, 5, 255))
+
+
+def test_no_pixel_counts_nothing() -> None:
+    assert not counted(np.zeros((0, 4), np.uint8), np.zeros((0, 4), np.uint8)).counts.any()
 
 
 def test_matrix_is_truth_by_prediction_and_outside_predictions_stand_in_the_last_column_of_counts() -> None:

@@ -1,15 +1,18 @@
-"""The fused resize and argmax against torch's two steps."""
+"""The fused resize and argmax against torch's two steps, in NumPy and in compiled loops."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from segwright.errors import ShapeError
 from segwright.runtime import mean_argmax, resize_argmax
-from segwright.runtime.decide import resize
+from tests.support.loops import TOOLS, loop_with
 
 SIZES = [
     ((16, 32), (128, 256)),
@@ -25,6 +28,11 @@ SIZES = [
 ]
 
 
+@pytest.fixture(autouse=True, params=TOOLS)
+def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop_with(request.param, monkeypatch, "mask", "wide_mask", "confidence", "probabilities")
+
+
 def noisy(num_classes: int, size: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(num_classes, *size)).astype(np.float32)
 
@@ -35,7 +43,7 @@ def smooth(num_classes: int, size: tuple[int, int], seed: int = 0) -> np.ndarray
 
 
 def torch_resize(logits: np.ndarray, size: tuple[int, int], align_corners: bool) -> np.ndarray:
-    images = torch.from_numpy(np.ascontiguousarray(logits))[None]
+    images = torch.from_numpy(np.array(logits))[None]
     return F.interpolate(images, size=size, mode="bilinear", align_corners=align_corners)[0].numpy()
 
 
@@ -69,14 +77,6 @@ def test_large_mask_of_several_strips_equals_torch(align_corners: bool) -> None:
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(("coarse", "fine"), SIZES)
-def test_resize_equals_torch(coarse: tuple[int, int], fine: tuple[int, int], align_corners: bool) -> None:
-    logits = noisy(3, coarse)
-    resized = resize(logits, fine, align_corners=align_corners)
-    assert np.abs(resized - torch_resize(logits, fine, align_corners)).max() < 1e-5
-
-
-@pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize(("coarse", "fine"), SIZES)
 def test_confidence_is_the_largest_softmax(coarse: tuple[int, int], fine: tuple[int, int], align_corners: bool) -> None:
     logits = 5 * noisy(6, coarse)
     mask, confidence = resize_argmax(logits, fine, align_corners=align_corners, with_confidence=True)
@@ -103,8 +103,92 @@ def test_inputs_stay_as_they_were() -> None:
     resize_argmax(logits, (12, 14))
     resize_argmax(logits, (6, 7), with_confidence=True)
     mean_argmax([logits, logits], (6, 7), with_confidence=True)
-    resize(logits, (6, 20))
     assert np.array_equal(logits, before)
+
+
+def laid_out(logits: np.ndarray, layout: str) -> np.ndarray:
+    """The same scores, otherwise in memory."""
+    if layout == "channels last":
+        return np.ascontiguousarray(logits.transpose(1, 2, 0)).transpose(2, 0, 1)
+    if layout == "mirrored":
+        return np.ascontiguousarray(logits[..., ::-1])[..., ::-1]
+    if layout == "read-only":
+        logits.flags.writeable = False
+    return logits
+
+
+MAPS = st.fixed_dictionaries(
+    {
+        "num_classes": st.sampled_from([1, 2, 3, 6, 19, 258]),
+        "coarse": st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        "fine": st.tuples(st.integers(1, 75), st.integers(1, 75)),
+        "align_corners": st.booleans(),
+        "layout": st.sampled_from(["channels first", "channels last", "mirrored", "read-only"]),
+        "step": st.sampled_from([0, 1, 0.25]),  # scores in steps tie
+        "seed": st.integers(0, 9),
+    }
+)
+
+
+def drawn(case: dict[str, Any]) -> np.ndarray:
+    logits = 3 * noisy(case["num_classes"], case["coarse"], case["seed"])
+    return laid_out(
+        np.round(logits / case["step"]) * np.float32(case["step"]) if case["step"] else logits, case["layout"]
+    )
+
+
+@given(MAPS)
+@settings(max_examples=120, deadline=None, derandomize=True)
+def test_at_any_size_and_layout_the_chosen_class_has_torchs_largest_score(case: dict[str, Any]) -> None:
+    logits = drawn(case)
+    mask = resize_argmax(logits, case["fine"], align_corners=case["align_corners"]).mask
+    scores = torch_resize(logits, case["fine"], case["align_corners"])
+    chosen = np.take_along_axis(scores, mask[None].astype(np.intp), axis=0)[0]
+    assert mask.shape == case["fine"]
+    assert (scores.max(0) - chosen <= 2e-6 * np.abs(scores).max()).all()
+
+
+@given(MAPS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_at_any_size_and_layout_the_confidence_is_torchs(case: dict[str, Any]) -> None:
+    logits = drawn(case)
+    confidence = resize_argmax(
+        logits, case["fine"], align_corners=case["align_corners"], with_confidence=True
+    ).confidence
+    scores = torch.from_numpy(torch_resize(logits, case["fine"], case["align_corners"]))
+    assert confidence is not None
+    assert np.abs(confidence - scores.softmax(0).amax(0).numpy()).max() < 2e-6
+
+
+@given(MAPS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_numpy_and_compiled_loops_give_the_same_mask_to_the_bit(case: dict[str, Any]) -> None:
+    logits, masks = drawn(case), []
+    for tool in TOOLS:
+        with pytest.MonkeyPatch.context() as patch:
+            loop_with(tool, patch, "mask", "wide_mask")
+            masks.append(resize_argmax(logits, case["fine"], align_corners=case["align_corners"]).mask)
+    assert np.array_equal(*masks)
+
+
+@pytest.mark.parametrize("layout", ["channels last", "mirrored", "read-only"])
+def test_mean_takes_any_layout(layout: str) -> None:
+    maps = [noisy(5, (8, 10), 0), noisy(5, (6, 7), 1)]
+    mask = mean_argmax([laid_out(logits, layout) for logits in maps], (31, 40)).mask
+    assert np.array_equal(mask, mean_argmax(maps, (31, 40)).mask)
+
+
+def test_scores_of_other_precision_are_taken_as_float32() -> None:
+    logits = noisy(4, (6, 7))
+    assert np.array_equal(resize_argmax(logits.astype(np.float64), (20, 30)).mask, resize_argmax(logits, (20, 30)).mask)
+
+
+def test_scores_far_apart_give_a_confidence_of_one() -> None:
+    logits = np.zeros((3, 2, 2), np.float32)
+    logits[1] = 500
+    confidence = resize_argmax(logits, (4, 4), with_confidence=True).confidence
+    assert confidence is not None
+    assert (confidence == 1).all()
 
 
 def test_mirrored_views_are_taken() -> None:

@@ -74,6 +74,63 @@ def test_exif_orientation_of_a_jpeg_is_applied(tmp_path: Path, orientation: int)
     assert np.array_equal(shown > 127, SHOWN[orientation](stored) > 127)
 
 
+def smooth_jpeg(path: Path, size: tuple[int, int], orientation: int = 1) -> Path:
+    """A slow ramp down and across, (height, width) as stored."""
+    down, across = (np.linspace(0, 255, side) for side in size)
+    stored = np.stack(np.broadcast_arrays(down[:, None], across[None], 128), axis=-1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(stored).save(path, quality=95, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("at_least", "expected"),
+    [
+        ((200, 301), (200, 301)),
+        ((101, 100), (200, 301)),  # a half would be 100 rows
+        ((100, 150), (100, 151)),
+        ((60, 80), (100, 151)),
+        ((50, 75), (50, 76)),
+        ((25, 10), (25, 38)),
+        ((1, 1), (25, 38)),
+        ((0, 0), (25, 38)),
+        ((999, 10), (200, 301)),
+    ],
+)
+def test_jpeg_is_decoded_at_the_smallest_part_that_suffices(
+    tmp_path: Path, at_least: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    path = smooth_jpeg(tmp_path / "a.jpg", (200, 301))
+    whole, image = read_image(path), read_image(path, at_least)
+    assert image.shape == (*expected, 3)
+    small = np.asarray(Image.fromarray(whole).resize(expected[::-1], Image.Resampling.BOX))
+    assert np.abs(image.astype(int) - small).max() <= 6
+    if expected == (200, 301):
+        assert np.array_equal(image, whole)
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_size_that_suffices_is_that_of_the_picture_as_shown(tmp_path: Path, orientation: int) -> None:
+    path = smooth_jpeg(tmp_path / "a.jpg", (80, 320), orientation)
+    lies = orientation >= 5
+    assert read_image(path, (160, 40) if lies else (40, 160)).shape[:2] == ((160, 40) if lies else (40, 160))
+    assert read_image(path, (40, 160) if lies else (160, 40)).shape[:2] == ((320, 80) if lies else (80, 320))
+
+
+def test_other_formats_are_read_in_full(tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png", (1, 1)), pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_grey_and_ink_jpegs_shrink_too(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (64, 32), 60 if mode == "L" else (0, 90, 90, 0)).save(tmp_path / "a.jpg")
+    small, whole = read_image(tmp_path / "a.jpg", (8, 16)), read_image(tmp_path / "a.jpg")
+    assert small.shape == (8, 16, 3)
+    assert np.abs(small.astype(int) - whole[::4, ::4]).max() <= 1
+
+
 def test_pil_image_is_turned_and_stays_as_it_was(tmp_path: Path, pixels: np.ndarray) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6

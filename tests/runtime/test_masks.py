@@ -9,6 +9,7 @@ from PIL import Image
 from segwright.errors import ConfigError, DataError, RunError, ShapeError
 from segwright.info import generic_palette
 from segwright.runtime import class_areas, colourise, overlay, save_mask
+from tests.support.loops import TOOLS, loop_with
 
 PALETTE = ((0, 0, 0), (128, 64, 128), (70, 130, 180))
 
@@ -93,6 +94,33 @@ def test_overlay_mixes_picture_and_colours(mask: np.ndarray) -> None:
     assert np.abs(overlay(image, mask, PALETTE, alpha=0.25) - expected).max() <= 1
     assert np.array_equal(overlay(image, mask, PALETTE, alpha=0), image)
     assert np.array_equal(overlay(image, mask, PALETTE, alpha=1), colourise(mask, PALETTE))
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("alpha", [0, 0.1, 0.3, 0.5, 0.77, 1])
+def test_overlay_equals_the_formula_to_the_bit(monkeypatch: pytest.MonkeyPatch, tool: str, alpha: float) -> None:
+    loop_with(tool, monkeypatch, "blend")
+    values = np.arange(256, dtype=np.uint8)
+    image = np.repeat(values[:, None, None], 256, axis=1).repeat(3, axis=2)
+    mask, palette = np.repeat(values[None], 256, axis=0), [(255 - grey, grey, grey // 2) for grey in range(256)]
+    colours, shown = colourise(mask, palette).astype(np.float32), image.astype(np.float32)
+    expected = (shown + np.float32(alpha) * (colours - shown)).astype(np.uint8)
+    assert np.array_equal(overlay(image, mask, palette, alpha), expected)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_overlay_takes_views_and_masks_of_16_bits(monkeypatch: pytest.MonkeyPatch, mask: np.ndarray, tool: str) -> None:
+    loop_with(tool, monkeypatch, "blend")
+    image = np.random.default_rng(1).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    expected = overlay(image, mask, PALETTE)
+    assert np.array_equal(overlay(image[:, ::-1], mask[:, ::-1], PALETTE), expected[:, ::-1])
+    assert np.array_equal(overlay(image, mask.astype(np.uint16), PALETTE), expected)
+
+
+def test_colours_may_be_painted_over(mask: np.ndarray) -> None:
+    colours = colourise(mask, PALETTE)
+    colours[0] = 255
+    assert (colours[0] == 255).all()
 
 
 def test_overlay_refuses_another_size_and_a_wild_alpha(mask: np.ndarray) -> None:

@@ -11,13 +11,20 @@ from torch import Tensor
 
 from segwright.errors import ConfigError, DataError, ShapeError
 from segwright.metrics.scores import Scores, scores_of
+from segwright.runtime.compiled import compiled
 
 IntArray = NDArray[np.integer]
 Counts = NDArray[np.int64]
 
 _BYTE_VALUES = 256
-_CHUNK = 1 << 18
-"""Pixels counted at a time, so that bincount's 64-bit copy of them (2 MB) stays in the cache."""
+_CHUNK = 1 << 17
+"""Pixels counted at a time, so that bincount's 64-bit copy of them (1 MB) stays in the cache."""
+
+_SHORT_RUN = 8
+"""Pixels; where runs are shorter on average, counting pixel by pixel is faster."""
+
+_LOOP_SAVES = 0.5e-9
+"""Seconds per pixel that the compiled loop saves."""
 
 
 class ConfusionMatrix:
@@ -152,13 +159,11 @@ class ConfusionMatrix:
 
     def _count_bytes(self, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
         """(C, C + 1) counts by one histogram over all 65536 pairs of bytes: no pixel is masked out or compared."""
-        histogram = np.zeros(_BYTE_VALUES * _BYTE_VALUES, np.int64)
-        flat_predicted, flat_truth = predicted.reshape(-1), truth.reshape(-1)
-        for start in range(0, truth.size, _CHUNK):
-            codes = np.left_shift(flat_truth[start : start + _CHUNK], 8, dtype=np.uint16)
-            codes |= flat_predicted[start : start + _CHUNK]
-            histogram += np.bincount(codes, minlength=len(histogram))
-        pairs = histogram.reshape(_BYTE_VALUES, _BYTE_VALUES)
+        pairs = np.zeros((_BYTE_VALUES, _BYTE_VALUES), np.int64)
+        if truth.size and (loop := compiled("count_pairs", truth.size * _LOOP_SAVES)):
+            loop(truth.reshape(-1), predicted.reshape(-1), pairs)
+        else:
+            _count_runs(truth.reshape(-1), predicted.reshape(-1), pairs.reshape(-1))
         self._check_values(np.arange(_BYTE_VALUES), pairs.sum(axis=1))
         counts = np.zeros_like(self.counts)
         known = min(self.num_classes, _BYTE_VALUES)
@@ -187,6 +192,19 @@ class ConfusionMatrix:
                 f"classes end at {self.num_classes - 1} and ignore is {self.ignore_index}",
                 fix=f"add 'map: {{{values[worst]}: ignore}}' to data.yaml, or the class it means in place of ignore",
             )
+
+
+def _count_runs(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], histogram: Counts) -> None:
+    """Add each pixel to ``histogram`` at ``256 * truth + predicted``, runs of equal pixels at once."""
+    for start in range(0, truth.size, _CHUNK):
+        codes = np.left_shift(truth[start : start + _CHUNK], 8, dtype=np.uint16)
+        codes |= predicted[start : start + _CHUNK]
+        ends = np.flatnonzero(codes[1:] != codes[:-1])
+        if ends.size * _SHORT_RUN < codes.size:
+            ends = np.append(ends, codes.size - 1)
+            np.add.at(histogram, codes[ends], np.diff(ends, prepend=-1))
+        else:
+            histogram += np.bincount(codes, minlength=histogram.size)
 
 
 def as_integers(values: IntArray | Tensor, name: str) -> IntArray:

@@ -1,10 +1,11 @@
 """From a picture to the network's input and from its scores to a mask, without torch."""
 
+from segwright.runtime.compiled import prepare
 from segwright.runtime.decide import Decision, mean_argmax, resize_argmax
 from segwright.runtime.files import replacing, write_atomically
 from segwright.runtime.images import SUFFIXES, Source, as_image, find_images, read_image
 from segwright.runtime.masks import class_areas, colourise, mask_dtype, overlay, save_mask
-from segwright.runtime.preprocess import preprocess
+from segwright.runtime.preprocess import preprocess, raw_images
 
 __all__ = [
     "SUFFIXES",
@@ -17,7 +18,9 @@ __all__ = [
     "mask_dtype",
     "mean_argmax",
     "overlay",
+    "prepare",
     "preprocess",
+    "raw_images",
     "read_image",
     "replacing",
     "resize_argmax",

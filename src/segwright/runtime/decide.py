@@ -1,23 +1,28 @@
 """From a network's coarse scores to the class of every pixel, without ever holding the scores of every pixel.
 
 Everything is bilinear as in ``torch.nn.functional.interpolate`` (no antialiasing), so that a mask does not depend on
-what ran the network.
+what ran the network. Scores must be numbers: where one is NaN, any class may be chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segwright.errors import ShapeError
+from segwright.runtime.bilinear import FloatArray, Neighbours, grid, interpolate, neighbours, resize
+from segwright.runtime.cells import decide_cells
+from segwright.runtime.compiled import compiled
 from segwright.runtime.masks import MaskArray, mask_dtype
 
-FloatArray = NDArray[np.float32]
-IndexArray = NDArray[np.intp]
+__all__ = ["Decision", "Neighbours", "mean_argmax", "neighbours", "resize", "resize_argmax"]
 
 _STRIP_VALUES = 1 << 19
-"""Scores worked on at a time (2 MB): what fits into a core's cache."""
+"""Scores worked on at a time (2 MB): small, and yet some rows, which share the coarse rows they are mixed from."""
+
+# What the compiled loops save, in seconds: per pixel of the mask, or per score of all its pixels.
+_MASK_SAVES, _CONFIDENCE_SAVES, _PROBABILITIES_SAVE = 3e-9, 1e-9, 1e-9
 
 
 class Decision(NamedTuple):
@@ -32,73 +37,29 @@ class Decision(NamedTuple):
     confidence: FloatArray | None
 
 
-class Neighbours(NamedTuple):
-    """For each position along one side of the fine map, between which two of the coarse map it lies."""
-
-    first: IndexArray
-    second: IndexArray
-    weight: FloatArray  # of the second, 0..1
-
-    def part(self, start: int, stop: int) -> "Neighbours":
-        return Neighbours(self.first[start:stop], self.second[start:stop], self.weight[start:stop])
-
-
-def neighbours(coarse: int, fine: int, *, align_corners: bool) -> Neighbours:
-    """Bilinear positions and weights along one side, computed in float32 as torch does."""
-    steps = np.arange(fine, dtype=np.float32)
-    if align_corners:
-        positions = steps * np.float32((coarse - 1) / max(fine - 1, 1))
-    else:
-        positions = np.maximum((steps + np.float32(0.5)) * np.float32(coarse / fine) - np.float32(0.5), 0)
-    first = np.minimum(positions.astype(np.intp), coarse - 1)
-    return Neighbours(first, np.minimum(first + 1, coarse - 1), positions - first.astype(np.float32))
-
-
-def resize(maps: FloatArray, size: tuple[int, int], *, align_corners: bool = False) -> FloatArray:
-    """Bilinear resize of (C, h, w) to (C, *size); the same array where the size is right already."""
-    if maps.shape[1:] == size:
-        return maps
-    rows, columns = _grid(maps, size, align_corners)
-    return _interpolate(maps, rows, columns)
-
-
 def resize_argmax(
     logits: FloatArray, size: tuple[int, int], *, align_corners: bool = False, with_confidence: bool = False
 ) -> Decision:
     """Bilinear resize to ``size`` and the class with the largest score, fused.
 
     Interpolation mixes the scores of a coarse cell's four corners with weights that sum to 1, so where one class wins
-    at all four it wins in the whole cell; only the pixels of the other cells need arithmetic.
+    at all four it wins in the whole cell; only the pixels of the other cells need arithmetic. The mask is that of
+    torch's two steps but for pixels whose best scores differ by less than rounding.
 
     Args:
-        logits: (C, h, w) float32, at any stride.
+        logits: (C, h, w) float32; as fast with the channels last in memory, and copied at other strides.
         size: (height, width) of the mask.
         align_corners: as the network's own final resize.
-        with_confidence: also give the softmax probability of the winning class, which needs arithmetic everywhere.
+        with_confidence: also give the softmax probability of the winning class, which needs arithmetic everywhere; to
+            1e-6.
 
     Raises:
         ShapeError: logits that are not (C, h, w) with C, h, w >= 1.
     """
-    _check(logits)
-    if with_confidence or logits.shape[1:] == size:
-        return mean_argmax([logits], size, align_corners=align_corners, with_confidence=with_confidence)
-    num_classes, height, width = logits.shape
-    flat = np.ascontiguousarray(logits.transpose(1, 2, 0), np.float32).reshape(height * width, num_classes)
-    winners = flat.argmax(1).astype(mask_dtype(num_classes)).reshape(height, width)
-    settled = _cells_of_one_class(winners)
-    rows, columns = _grid(logits, size, align_corners)
-    mask = winners[rows.first][:, columns.first]
-    for start, stop in _strips(num_classes, size):
-        part = rows.part(start, stop)
-        y, x = np.nonzero(~settled[part.first][:, columns.first])
-        first, second = part.first[y] * width, part.second[y] * width
-        left = _between(flat, first + columns.first[x], second + columns.first[x], part.weight[y])
-        right = _between(flat, first + columns.second[x], second + columns.second[x], part.weight[y])
-        right -= left
-        right *= columns.weight[x, None]
-        left += right
-        mask[start:stop][y, x] = left.argmax(1)
-    return Decision(mask, None)
+    logits = _checked(logits)
+    rows, columns = grid(logits, size, align_corners=align_corners)
+    mask = _decide(logits, rows, columns)
+    return Decision(mask, _confidence(logits, rows, columns) if with_confidence else None)
 
 
 def mean_argmax(
@@ -110,76 +71,95 @@ def mean_argmax(
         maps: each (C, h, w) float32, of any h and w.
         size: (height, width) of the mask.
         align_corners: as the network's own final resize.
-        with_confidence: also give the mean probability of the winning class.
+        with_confidence: also give the mean probability of the winning class; to 1e-6.
 
     Raises:
         ShapeError: maps that are not (C, h, w) with C, h, w >= 1, or none at all.
     """
     if not maps:
         raise ShapeError("no logits were given", fix="give at least one map")
-    for logits in maps:
-        _check(logits)
+    maps = [_checked(logits) for logits in maps]
+    if len(maps) == 1:  # decided on its logits, which rounding in the softmax could make equal
+        return resize_argmax(maps[0], size, align_corners=align_corners, with_confidence=with_confidence)
     num_classes = len(maps[0])
-    grids = [_grid(logits, size, align_corners) for logits in maps]
     mask: MaskArray = np.empty(size, mask_dtype(num_classes))
     confidence = np.empty(size, np.float32) if with_confidence else None
-    for start, stop in _strips(num_classes, size):
-        strips = [
-            _interpolate(logits, rows.part(start, stop), columns)
-            for logits, (rows, columns) in zip(maps, grids, strict=True)
-        ]
-        # One map is decided on its logits, which rounding in the softmax could make equal.
-        scores: FloatArray = strips[0] if len(maps) == 1 else np.mean([_softmax(strip) for strip in strips], axis=0)
-        mask[start:stop] = scores.argmax(0)
+    for rows, sums in _summed_probabilities(maps, size, align_corners):
+        mask[rows] = resize_argmax(sums, sums.shape[1:]).mask
         if confidence is not None:
-            confidence[start:stop] = (_softmax(scores) if len(maps) == 1 else scores).max(0)
+            np.divide(sums.max(0), np.float32(len(maps)), out=confidence[rows])
     return Decision(mask, confidence)
 
 
-def _check(logits: FloatArray) -> None:
+def _checked(logits: FloatArray) -> FloatArray:
     if logits.ndim != 3 or not logits.size:
         raise ShapeError(f"logits must be (C, h, w), got {logits.shape}", fix="give one picture at a time: logits[0]")
+    return logits.astype(np.float32, copy=False)
 
 
-def _grid(maps: FloatArray, size: tuple[int, int], align_corners: bool) -> tuple[Neighbours, Neighbours]:
-    rows = neighbours(maps.shape[1], size[0], align_corners=align_corners)
-    return rows, neighbours(maps.shape[2], size[1], align_corners=align_corners)
+def _decide(logits: FloatArray, rows: Neighbours, columns: Neighbours) -> MaskArray:
+    mask: MaskArray = np.empty((rows.first.size, columns.first.size), mask_dtype(len(logits)))
+    if loop := compiled("mask" if mask.dtype == np.uint8 else "wide_mask", mask.size * _MASK_SAVES):
+        loop(*_flat(logits), _narrow(rows), _narrow(columns), mask)
+    elif logits.shape[1:] == mask.shape:
+        mask[:] = logits.argmax(0)
+    else:
+        decide_cells(logits, rows, columns, mask)
+    return mask
 
 
-def _strips(num_classes: int, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """First and last row of bands whose scores fit into the cache."""
+def _confidence(logits: FloatArray, rows: Neighbours, columns: Neighbours) -> FloatArray:
+    confidence = np.empty((rows.first.size, columns.first.size), np.float32)
+    if loop := compiled("confidence", len(logits) * confidence.size * _CONFIDENCE_SAVES):
+        loop(*_flat(logits), _narrow(rows), _narrow(columns), confidence)
+        return confidence
+    for strip in _strips(len(logits), confidence.shape):
+        powers = _powers(interpolate(logits, rows.part(strip.start, strip.stop), columns))
+        np.divide(1, powers.sum(0), out=confidence[strip])  # the winner's power is exp(0)
+    return confidence
+
+
+def _summed_probabilities(
+    maps: Sequence[FloatArray], size: tuple[int, int], align_corners: bool
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Strip by strip: its rows, and (C, rows, W) the softmax probabilities summed over the maps."""
+    num_classes = len(maps[0])
+    loop = compiled("probabilities", len(maps) * num_classes * size[0] * size[1] * _PROBABILITIES_SAVE)
+    grids = [grid(logits, size, align_corners=align_corners) for logits in maps]
+    sources = [_flat(logits) for logits in maps] if loop else []
+    for strip in _strips(num_classes, size):
+        sums = np.zeros((num_classes, strip.stop - strip.start, size[1]), np.float32)
+        for number, (all_rows, columns) in enumerate(grids):
+            rows = all_rows.part(strip.start, strip.stop)
+            if loop:
+                loop(*sources[number], _narrow(rows), _narrow(columns), sums)
+            else:
+                powers = _powers(interpolate(maps[number], rows, columns))
+                sums += np.divide(powers, powers.sum(0), out=powers)
+        yield strip, sums
+
+
+def _strips(num_classes: int, size: tuple[int, int]) -> list[slice]:
+    """Bands of rows whose scores fit into the cache."""
     rows = max(1, _STRIP_VALUES // (num_classes * size[1]))
-    return [(start, min(start + rows, size[0])) for start in range(0, size[0], rows)]
+    return [slice(start, min(start + rows, size[0])) for start in range(0, size[0], rows)]
 
 
-def _interpolate(maps: FloatArray, rows: Neighbours, columns: Neighbours) -> FloatArray:
-    """(C, rows, columns): between rows first, then between columns."""
-    between_rows = _lerp(maps[:, rows.first], maps[:, rows.second], rows.weight[:, None])
-    return _lerp(between_rows.take(columns.first, axis=2), between_rows.take(columns.second, axis=2), columns.weight)
+def _powers(logits: FloatArray) -> FloatArray:
+    """``exp(logits - largest)`` over the classes, axis 0; overwrites them."""
+    logits -= logits.max(0)
+    return np.exp(logits, out=logits)
 
 
-def _between(flat: FloatArray, first: IndexArray, second: IndexArray, weight: FloatArray) -> FloatArray:
-    return _lerp(flat.take(first, axis=0), flat.take(second, axis=0), weight[:, None])
+def _flat(logits: FloatArray) -> tuple[FloatArray, tuple[int, int, int], tuple[int, int, int]]:
+    """The scores in one row, as they lie in memory if need be, the strides of (class, row, column) in it, (C, h, w)."""
+    num_classes, height, width = logits.shape
+    channels_last = logits.transpose(1, 2, 0)
+    if channels_last.flags.c_contiguous:
+        return channels_last.reshape(-1), (1, width * num_classes, num_classes), (num_classes, height, width)
+    return np.ascontiguousarray(logits).reshape(-1), (height * width, width, 1), (num_classes, height, width)
 
 
-def _lerp(first: FloatArray, second: FloatArray, weight: FloatArray) -> FloatArray:
-    """``first + (second - first) * weight``; overwrites both."""
-    second -= first
-    second *= weight
-    first += second
-    return first
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    """Over the classes, axis 0."""
-    powers: FloatArray = np.exp(logits - logits.max(0))
-    powers /= powers.sum(0)
-    return powers
-
-
-def _cells_of_one_class(winners: MaskArray) -> NDArray[np.bool_]:
-    """(h, w): whether the winner is the same at a position, below it, to its right, and across."""
-    padded = np.pad(winners, (0, 1), mode="edge")
-    below, right, across = padded[1:, :-1], padded[:-1, 1:], padded[1:, 1:]
-    settled: NDArray[np.bool_] = (winners == below) & (winners == right) & (winners == across)
-    return settled
+def _narrow(side: Neighbours) -> tuple[NDArray[np.int32], NDArray[np.int32], FloatArray]:
+    """With 32-bit indices, of which a vector register holds twice as many."""
+    return side.first.astype(np.int32), side.second.astype(np.int32), np.ascontiguousarray(side.weight)

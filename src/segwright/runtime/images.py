@@ -19,6 +19,10 @@ Source = str | Path | Image.Image | UInt8Array
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+"""EXIF orientations that are shown with height and width exchanged."""
+
 _GREATER_DEPTHS = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _SIXTEEN_BIT_STORAGE = (";16B", ";16L", ";16N")
 """In the storage modes of colour with 16 bits per channel, which Pillow would cut to 8 without a word."""
@@ -26,12 +30,19 @@ _SIXTEEN_BIT_STORAGE = (";16B", ";16L", ";16N")
 logger = logging.getLogger(__name__)
 
 
-def read_image(path: str | Path) -> UInt8Array:
+def read_image(path: str | Path, at_least: tuple[int, int] | None = None) -> UInt8Array:
     """The picture as it is shown: (H, W, 3) uint8, RGB, its EXIF orientation applied; may be read-only.
 
     Grey (L) and 1-bit pictures repeat their value in all channels, 1-bit as 0 or 255. Palettes (P, PA) are looked up.
     Alpha (LA, PA, RGBA) is dropped: transparent pixels show the colour stored in them. CMYK, YCbCr, HSV and LAB are
     converted. Of a picture with several frames the first is read, with a warning.
+
+    Args:
+        path: the file.
+        at_least: (height, width) that suffice, of the picture as shown. A JPEG is then decoded at 1/n of its height
+            and width, rounded up, where n is the largest of 8, 4, 2 and 1 for which n times ``at_least`` still fits
+            into the picture. So one that is not twice as large along both sides is read in full, as are all other
+            formats. None reads everything in full.
 
     Raises:
         DataError: no such file, a folder, not a picture, truncated or damaged, larger than
@@ -49,6 +60,8 @@ def read_image(path: str | Path) -> UInt8Array:
         _refuse_bomb(picture, name)
         refuse_greater_depth(picture, name)
         _warn_of_frames(picture, name)
+        if at_least is not None:
+            _shrink(picture, at_least)
         ImageOps.exif_transpose(picture, in_place=True)
         return _decode(picture)
 
@@ -154,6 +167,14 @@ def _decode(picture: Image.Image) -> UInt8Array:
     if picture.mode in ("P", "PA"):
         picture = picture.convert("RGBA")  # Pillow would warn about transparent palettes on the straight way
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _shrink(picture: Image.Image, at_least: tuple[int, int]) -> None:
+    """Let a JPEG's decoder leave out the finest waves of each 8x8 block; does nothing to other formats."""
+    height, width = at_least
+    if picture.getexif().get(_ORIENTATION, 1) in _LYING:
+        height, width = width, height
+    picture.draft(None, (max(1, width), max(1, height)))
 
 
 def refuse_greater_depth(picture: Image.Image, name: str) -> None:

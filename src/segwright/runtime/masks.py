@@ -10,11 +10,15 @@ from PIL import Image
 
 from segwright.errors import ConfigError, DataError, ShapeError
 from segwright.info import Colour
+from segwright.runtime.compiled import compiled
 from segwright.runtime.files import replacing
 
 UInt8Array = NDArray[np.uint8]
 MaskArray = NDArray[np.uint8 | np.uint16]
 """(H, W) class indices, uint8 up to 256 classes, uint16 above."""
+
+_BLEND_SAVES = 2e-9
+"""Seconds per pixel that the compiled loop saves."""
 
 
 def mask_dtype(num_classes: int) -> type[np.uint8] | type[np.uint16]:
@@ -28,11 +32,11 @@ def colourise(mask: MaskArray, palette: Sequence[Colour]) -> UInt8Array:
     Raises:
         DataError: a mask that is neither uint8 nor uint16.
     """
-    return _colour_table(palette, _levels(mask)).take(mask, axis=0)
+    return np.array(_coloured(mask, _colour_table(palette, _levels(mask))))
 
 
 def overlay(image: UInt8Array, mask: MaskArray, palette: Sequence[Colour], alpha: float = 0.5) -> UInt8Array:
-    """The picture with the mask's colours laid over it.
+    """The picture with the mask's colours laid over it: ``image + alpha * (colour - image)``, cut to whole numbers.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -51,8 +55,13 @@ def overlay(image: UInt8Array, mask: MaskArray, palette: Sequence[Colour], alpha
             f"the picture is {image.shape[:2]} and the mask {mask.shape} (height, width)",
             fix="give the picture that the mask was predicted from",
         )
-    colours = Image.fromarray(colourise(mask, palette))
-    return np.asarray(Image.blend(Image.fromarray(image), colours, alpha))
+    table = _colour_table(palette, _levels(mask))
+    if mask.dtype == np.uint8 and (loop := compiled("blend", mask.size * _BLEND_SAVES)):
+        rows = np.ascontiguousarray(image).reshape(len(image), -1)
+        blended = np.empty_like(rows)
+        loop(rows, np.ascontiguousarray(mask), table, np.float32(alpha), blended)
+        return blended.reshape(image.shape)
+    return np.asarray(Image.blend(Image.fromarray(image), _coloured(mask, table), alpha))
 
 
 def save_mask(path: str | Path, mask: MaskArray, palette: Sequence[Colour]) -> None:
@@ -89,6 +98,14 @@ def _levels(mask: MaskArray) -> int:
     if mask.dtype not in (np.uint8, np.uint16):
         raise DataError(f"a mask must be uint8 or uint16, got {mask.dtype}", fix="convert it: mask.astype(np.uint8)")
     return 256 if mask.dtype == np.uint8 else 65536
+
+
+def _coloured(mask: MaskArray, table: UInt8Array) -> Image.Image:
+    if mask.dtype == np.uint16:
+        return Image.fromarray(table.take(mask, axis=0))
+    picture = Image.fromarray(mask)
+    picture.putpalette(table.tobytes())
+    return picture.convert("RGB")  # looked up by Pillow in a fraction of NumPy's time
 
 
 def _colour_table(palette: Sequence[Colour], levels: int) -> UInt8Array:

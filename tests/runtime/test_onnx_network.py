@@ -1,0 +1,109 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segwright.errors import ConfigError, MissingExtraError, RunError, WeightsError
+from segwright.runtime.onnx_network import OnnxNetwork
+from tests.support.exported import CLASSES, expected_logits, record, write_onnx
+
+onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
+pytest.importorskip("onnxruntime", reason="these tests run it")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_onnx(tmp_path_factory.mktemp("onnx") / "a.onnx")
+
+
+def images(height: int, width: int, batch: int = 1) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((batch, 3, height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 12), (33, 20)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_logits_are_the_networks(tmp_path: Path, size: tuple[int, int], stride: int) -> None:
+    network = OnnxNetwork(write_onnx(tmp_path / "a.onnx", stride=stride), threads=1)
+    batch = images(*size, batch=2)
+    logits = network.run(batch)
+    assert logits.dtype == np.float32
+    assert np.abs(logits - expected_logits(batch, stride=stride)).max() < 1e-5
+
+
+def test_record_of_the_file_is_told(tmp_path: Path) -> None:
+    exported = record(align_corners=True)
+    network = OnnxNetwork(write_onnx(tmp_path / "a.onnx", exported))
+    assert network.exported == exported
+    assert (network.info.classes, network.align_corners, network.precision) == (CLASSES, True, "fp32")
+    assert (network.runtime, network.takes, network.gives) == ("onnx", "images", "logits")
+
+
+def test_pixels_go_in_and_masks_come_out(tmp_path: Path) -> None:
+    network = OnnxNetwork(write_onnx(tmp_path / "a.onnx", record(input="pixels", output="mask")))
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 9, 14, 3), np.uint8)
+    steps = network.info.preprocessing
+    preprocessed = ((pixels / 255 - steps.mean) / steps.std).transpose(0, 3, 1, 2)
+    mask = network.run(pixels)
+    assert mask.dtype == np.uint8
+    assert np.array_equal(mask, expected_logits(preprocessed).argmax(1))
+
+
+@pytest.mark.parametrize("device", ["cuda", "tpu"])
+def test_other_device_is_refused(path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=device):
+        OnnxNetwork(path, device=device)
+
+
+def test_bf16_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="bf16") as caught:
+        OnnxNetwork(path, precision="bf16")
+    assert "--runtime openvino" in caught.value.fix
+    with pytest.raises(ConfigError, match="bf16"):
+        OnnxNetwork(write_onnx(tmp_path / "a.onnx", record(precision="bf16")))
+
+
+def test_file_without_our_record_is_refused(path: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    with pytest.raises(WeightsError, match=r"foreign\.onnx' was not exported by segwright"):
+        OnnxNetwork(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG....", b"<?xml version='1.0'?>"])
+def test_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> None:
+    wrong = tmp_path / "wrong.onnx"
+    wrong.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"wrong\.onnx"):
+        OnnxNetwork(wrong)
+
+
+def test_truncated_file_is_refused(path: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.onnx"
+    half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(WeightsError, match=r"half\.onnx' cannot be read") as caught:
+        OnnxNetwork(half)
+    assert "copy it again" in caught.value.fix
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.onnx' does not exist"):
+        OnnxNetwork(tmp_path / "none.onnx")
+
+
+def test_openvinos_own_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.xml"):
+        OnnxNetwork(tmp_path / "a.xml")
+
+
+def test_missing_package_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match="onnxruntime") as caught:
+        OnnxNetwork(path)
+    assert caught.value.fix == 'pip install "segwright[onnx]"'
+
+
+def test_failure_at_a_picture_names_file_and_size(path: Path) -> None:
+    with pytest.raises(RunError, match=r"a\.onnx' failed at 5 x 6 px"):
+        OnnxNetwork(path).run(np.zeros((1, 4, 5, 6), np.float32))

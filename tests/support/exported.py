@@ -1,0 +1,92 @@
+"""Tiny exported files, written by hand: a 1x1 convolution that gives the class whose colour a pixel has."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segwright.info import ModelInfo, Preprocessing, generic_palette
+from segwright.runtime.exported import Exported, Input, Output, Precision
+
+STEPS = Preprocessing(mean=(0.5, 0.25, 0.5), std=(0.5, 0.25, 1.0))
+CLASSES = ("sky", "road", "tree", "car")
+
+
+def record(
+    classes: tuple[str, ...] = CLASSES,
+    input: Input = "images",
+    output: Output = "logits",
+    precision: Precision = "fp32",
+    align_corners: bool = False,
+    agreement: float | None = 1.0,
+) -> Exported:
+    info = ModelInfo("fast_scnn", {}, classes, generic_palette(len(classes)), STEPS)
+    return Exported(info, input, output, align_corners, precision, 1e-5, agreement)
+
+
+def weights(num_classes: int) -> np.ndarray:
+    """(C, 3) of the convolution."""
+    return np.random.default_rng(0).standard_normal((num_classes, 3)).astype(np.float32)
+
+
+def write_onnx(path: Path, exported: Exported | None = None, *, stride: int = 1, kernel: int = 1) -> Path:
+    """A file with the record in it; ``kernel`` widens what a pixel sees, ``exported.info`` gives the classes.
+
+    The convolution runs over each channel alone where ``kernel`` is larger than 1, and averages.
+    """
+    onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
+    exported = exported or record()
+    helper, num_classes = onnx.helper, exported.info.num_classes
+    taps = np.repeat(weights(num_classes)[..., None, None] / kernel**2, kernel, -1).repeat(kernel, -2)
+    constants = {"kernel": taps, "mean": np.array(STEPS.mean, np.float32), "std": np.array(STEPS.std, np.float32)}
+    nodes, given = [], "images"
+    if exported.input == "pixels":
+        constants["full"] = np.array(255, np.float32)
+        nodes = [
+            helper.make_node("Cast", ["pixels"], ["floats"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Div", ["floats", "full"], ["shares"]),
+            helper.make_node("Sub", ["shares", "mean"], ["centred"]),
+            helper.make_node("Div", ["centred", "std"], ["normalised"]),
+            helper.make_node("Transpose", ["normalised"], ["images"], perm=[0, 3, 1, 2]),
+        ]
+        given = "pixels"
+    border = (kernel - 1) // 2
+    nodes.append(helper.make_node("Conv", ["images", "kernel"], ["logits"], strides=[stride] * 2, pads=[border] * 4))
+    if exported.output == "mask":
+        nodes += [
+            helper.make_node("ArgMax", ["logits"], ["indices"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["indices"], ["mask"], to=onnx.TensorProto.UINT8),
+        ]
+    is_pixels, is_mask = given == "pixels", exported.output == "mask"
+    types = onnx.TensorProto
+    taken = helper.make_tensor_value_info(
+        given, types.UINT8 if is_pixels else types.FLOAT, ["n", "h", "w", 3] if is_pixels else ["n", 3, "h", "w"]
+    )
+    result = helper.make_tensor_value_info(
+        exported.output, types.UINT8 if is_mask else types.FLOAT, ["n", "a", "b"] if is_mask else ["n", "c", "a", "b"]
+    )
+    initializers = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", [taken], [result], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, exported.to_metadata())
+    onnx.save(model, str(path))
+    return path
+
+
+def write_openvino(path: Path, exported: Exported | None = None, *, stride: int = 1) -> Path:
+    """The same network in OpenVINO's own format."""
+    ov = pytest.importorskip("openvino", reason="openvino writes the files of these tests")
+    exported = exported or record()
+    source = write_onnx(path.with_name(f"{path.stem}-source.onnx"), exported, stride=stride)
+    model = ov.Core().read_model(source)
+    for key, value in exported.to_metadata().items():
+        model.set_rt_info(value, ["segwright", key])
+    ov.save_model(model, path, compress_to_fp16=False)
+    source.unlink()
+    return path
+
+
+def expected_logits(images: np.ndarray, num_classes: int = len(CLASSES), stride: int = 1) -> np.ndarray:
+    """(N, 3, H, W) -> (N, C, h, w), in float64."""
+    seen = images[:, :, ::stride, ::stride].astype(np.float64)
+    return np.einsum("ck,nkhw->nchw", weights(num_classes).astype(np.float64), seen)
