@@ -27,6 +27,7 @@ def evaluate(
     flip: bool = False,
     window: tuple[int, int] | None = None,
     device: str = "auto",
+    runtime: str = "auto",
     precision: str = "auto",
     boundary: bool = False,
     progress: Progress | None = None,
@@ -34,13 +35,13 @@ def evaluate(
     """Score a model on a split of a data set.
 
     Args:
-        model: a network, a model file, or a run folder.
+        model: a network, a model file, a run folder, or an exported file.
         data: a data set, its folder or its data.yaml.
         split: train, val or test.
         scales: sizes relative to the picture at which it is predicted; the probabilities are averaged.
         flip: also average with the mirrored picture's.
         window: (height, width) of a sliding window; none predicts the whole picture at once.
-        device, precision: as :class:`segwright.Predictor`.
+        device, runtime, precision: as :class:`segwright.Predictor`.
         boundary: also the boundary F-score at 3, 5, 9 and 12 pixels (Gated-SCNN's protocol); about 0.1 s a picture of
             1024x2048.
         progress: called with pictures done and in all.
@@ -49,11 +50,10 @@ def evaluate(
         DataError: the data set or one of its files cannot be used, or its classes are not the model's.
     """
     source = data if isinstance(data, SegmentationData) else load_data(data)
-    predictor = Predictor(
-        model, device=device, precision=precision, tta="flip" if flip else None, scales=scales, window=window
-    )
+    predictor = Predictor(model, device, runtime, precision, "flip" if flip else None, window, scales=scales)
     check_classes(predictor.info.classes, source)
     pairs = source.pairs(split)
+    predictor.expect(len(pairs))
     outlines = BoundaryF(len(source.classes), ignore_index=source.labels.ignore_index) if boundary else None
     matrix = confusion_matrix(predictor, pairs, MaskReader(source.labels), progress, outlines)
     protocol: dict[str, Any] = {
@@ -63,6 +63,7 @@ def evaluate(
         "scales": list(scales),
         "flip": flip,
         "window": list(window) if window else None,
+        "runtime": predictor.runtime,
         "precision": predictor.precision,
         "ignored": "pixels of ignored labels, in truth and prediction",
         "absent_classes": "left out of the mean",

@@ -8,6 +8,7 @@ import torch
 from segwright.cli.evaluate import print_scores
 from segwright.data.synthetic import CLASSES
 from segwright.metrics import Scores
+from tests.support.exported import record, write_onnx
 
 from .conftest import Command
 
@@ -57,6 +58,18 @@ def test_boundary_scores_are_told_when_asked_for(segwright: Command, scenes: Pat
     assert f"boundary F 12 px {100 * scores['12']:6.2f} %" in lines
     assert lines[-1].endswith("a class absent from an image counts as 1 there")
     assert json.loads(segwright("evaluate", run_folder, scenes, "--json").out)["boundary_f"] == {}
+
+
+def test_exported_file_is_scored(segwright: Command, scenes: Path, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the tests of exported files need it")
+    model = write_onnx(tmp_path / "model.onnx", record(classes=CLASSES), stride=2)
+    result = segwright("evaluate", model, scenes, "--runtime", "onnx")
+    assert result.code == 0
+    assert ", fp32, runtime onnx; absent classes" in result.out.splitlines()[-1]
+    scores = json.loads(segwright("evaluate", model, scenes, "--json").out)
+    assert scores["images"] == 2
+    assert scores["protocol"]["precision"] == "fp32"
 
 
 def test_run_folder_and_its_model_file_score_alike(segwright: Command, scenes: Path, run_folder: Path) -> None:
@@ -120,6 +133,7 @@ def test_truncated_model_file_is_refused(segwright: Command, scenes: Path, run_f
         ("RUN DATA --split vall", 3, "vall"),
         ("RUN DATA --device tpu", 2, "tpu"),
         ("RUN DATA --precision int4", 2, "int4"),
+        ("RUN DATA --runtime tpu", 2, "tpu"),
         ("RUN DATA --scales 0", 2, "scales"),
         ("RUN DATA --scales big", 2, "--scales"),
         ("RUN DATA --window 0 4", 2, "window"),

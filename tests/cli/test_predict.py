@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 
 from segwright.data.synthetic import CLASSES, PALETTE
+from tests.support.exported import record, write_onnx
 
 from .conftest import Command
 
@@ -174,3 +177,132 @@ def test_bad_input_is_told(
     assert (result.code, result.out) == (code, "")
     assert said in result.err
     assert files(tmp_path) == before
+
+
+@pytest.fixture
+def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for package in ("onnx", "onnxruntime", "openvino"):
+        pytest.importorskip(package, reason="the tests of exported files need it")
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
+    return write_onnx(tmp_path / "model.onnx", record(classes=CLASSES), stride=2)
+
+
+@pytest.mark.parametrize("runtime", ["auto", "onnx", "openvino"])
+def test_exported_file_predicts(
+    segwright: Command, exported: Path, pictures: Path, tmp_path: Path, runtime: str
+) -> None:
+    words = ("--out", tmp_path / "out", "--runtime", runtime, "--json")
+    result = segwright("predict", exported, pictures / "y.jpg", *words)
+    assert result.code == 0
+    (entry,) = json.loads(result.out)["results"]
+    assert entry.keys() == {"source", "mask", "areas", "milliseconds"}
+    with Image.open(entry["mask"]) as mask:
+        assert (mask.mode, mask.size) == ("P", (96, 64))
+        assert len(np.unique(np.asarray(mask))) > 1
+
+
+def test_what_ran_the_network_is_said(segwright: Command, exported: Path, run_folder: Path, pictures: Path) -> None:
+    out = ("--out", exported.parent / "out")
+    assert "runtime: onnx, fp32 (starts fastest)\n" in segwright("predict", exported, pictures / "y.jpg", *out).err
+    words = ("--runtime", "torch", "--precision", "bf16")
+    assert "runtime: torch, bf16\n" in segwright("predict", run_folder, pictures / "y.jpg", *out, *words).err
+
+
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
+def test_missing_runtime_names_the_extra(
+    segwright: Command, exported: Path, pictures: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    runtime = {"onnxruntime": "onnx", "openvino": "openvino"}[package]
+    result = segwright("predict", exported, pictures, "--runtime", runtime, "--out", exported.parent / "out")
+    assert (result.code, result.out) == (4, "")
+    assert result.err == (
+        f"error: runtime '{runtime}' needs {package}, which is not installed\n"
+        f'fix: pip install "segwright[{runtime}]"\n'
+    )
+
+
+def test_truncated_exported_file_is_told(segwright: Command, exported: Path, pictures: Path) -> None:
+    exported.write_bytes(exported.read_bytes()[:200])
+    for runtime in ("onnx", "openvino"):
+        result = segwright("predict", exported, pictures, "--runtime", runtime)
+        assert (result.code, result.out) == (3, "")
+        assert "model.onnx' cannot be read" in result.err
+
+
+def test_exported_file_from_elsewhere_is_told(segwright: Command, exported: Path, pictures: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="it writes this test's file")
+    model = onnx.load(str(exported))
+    del model.metadata_props[:]
+    onnx.save(model, str(exported))
+    for runtime in ("onnx", "openvino"):
+        result = segwright("predict", exported, pictures, "--runtime", runtime)
+        assert (result.code, result.out) == (3, "")
+        assert "model.onnx' was not exported by segwright" in result.err
+        assert "fix: export the model with segwright export" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("MODEL PICTURES --runtime onnx --precision bf16", "cannot compute in bf16"),
+        ("MODEL PICTURES --precision int8", "exported in fp32, it cannot compute in int8"),
+        ("MODEL PICTURES --precision fp64", "unknown precision 'fp64'"),
+        ("MODEL PICTURES --runtime torch", "runtime 'torch' cannot read"),
+        ("MODEL PICTURES --runtime tensorrt", "unknown runtime 'tensorrt'"),
+        ("MODEL PICTURES --device cuda", "computes on the CPU, got device 'cuda'"),
+        ("RUN PICTURES --runtime onnx", "segwright export RUN --format onnx --out model.onnx"),
+        ("RUN PICTURES --runtime openvino", "segwright export RUN --format openvino --out model.xml"),
+        ("RUN PICTURES --precision int8", "unknown precision 'int8'"),
+        ("RUN PICTURES --device cpu --precision fp16", "precision fp16 is for GPUs"),
+    ],
+)
+def test_wrong_runtime_or_precision_is_told(
+    segwright: Command, exported: Path, run_folder: Path, pictures: Path, words: str, said: str
+) -> None:
+    places = {"MODEL": exported, "RUN": run_folder, "PICTURES": pictures}
+    result = segwright("predict", *(places.get(word, word) for word in words.split()))
+    assert (result.code, result.out) == (2, "")
+    assert said.replace("RUN", str(run_folder)) in result.err
+    assert result.err.splitlines()[-1].startswith("fix: ")
+
+
+def test_picture_over_the_limit_is_told_and_the_others_are_predicted(
+    segwright: Command, exported: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 96 * 64)
+    Image.new("RGB", (97, 64)).save(pictures / "large.png")
+    result = segwright("predict", exported, pictures, "--out", tmp_path / "out")
+    assert result.code == 3
+    assert "large.png' is too large" in result.err
+    assert files(tmp_path / "out") == {"a/x.png", "b/x.png", "y.png"}
+
+
+def test_network_that_fails_at_a_picture_is_told(segwright: Command, exported: Path, pictures: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="it writes this test's file")
+    model = onnx.load(str(exported))
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 32  # of one height only
+    onnx.save(model, str(exported))
+    for runtime in ("onnx", "openvino"):
+        words = ("--runtime", runtime, "--out", exported.parent / "out")
+        result = segwright("predict", exported, pictures, *words)
+        assert (result.code, result.out) == (1, "")
+        assert "failed at 64 x 96 px (height x width)" in result.err
+        assert "fix: predict in windows" in result.err
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "torchvision", "timm", "scipy", "matplotlib"):
+    sys.modules[name] = None
+from segwright.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_exported_file_predicts_without_torch(exported: Path, pictures: Path, tmp_path: Path) -> None:
+    words = ["predict", str(exported), str(pictures), "--out", str(tmp_path / "out"), "--format", "both"]
+    command = [sys.executable, "-c", WITHOUT_TORCH, *words]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert len(files(tmp_path / "out")) == 6

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from segwright.errors import ConfigError, DataError, MissingExtraError, RunError, ShapeError
-from segwright.inference import Predictor, torch_network
+from segwright.errors import ConfigError, DataError, RunError, ShapeError
+from segwright.inference import Predictor
 from segwright.info import ModelInfo, Preprocessing, generic_palette
 from segwright.models import SegmentationModel
 from segwright.models.segmentation_model import build_model
@@ -195,17 +196,28 @@ def test_window_as_large_as_the_picture_equals_the_whole_picture(
     assert np.array_equal(windowed.confidence, whole.confidence)
 
 
-def test_windows_average_their_logits(model: SegmentationModel) -> None:
+def faded(side: int, starts: tuple[int, int], window: int) -> Tensor:
+    """Share of the second of two windows along a side: rises between a twelfth of it and a quarter, from its start."""
+    after = torch.arange(side) + 0.5 - starts[1]
+    left = starts[0] + window - torch.arange(side) - 0.5
+    second = ((after - window / 12) / (window / 6)).clamp(0, 1)
+    first = ((left - window / 12) / (window / 6)).clamp(0, 1)
+    return second / (first + second)
+
+
+def test_windows_fade_into_each_other(model: SegmentationModel) -> None:
     image = picture(64, 80)
-    images, scores, visits = as_images(image), torch.zeros(NUM_CLASSES, 64, 80), torch.zeros(64, 80)
-    for top in (0, 16):  # stride 2/3 of 48 is 32; the last window is moved back inside
-        for left in (0, 32):
+    images, scores = as_images(image), torch.zeros(NUM_CLASSES, 64, 80)
+    tops, lefts = (0, 16), (0, 32)  # stride 2/3 of 48 is 32; the last window is moved back inside
+    down, right = faded(64, tops, 48), faded(80, lefts, 48)
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
             place = (..., slice(top, top + 48), slice(left, left + 48))
-            scores[place] += forward(model, images[place])
-            visits[place] += 1
+            weights = (down if i else 1 - down)[:, None] * (right if j else 1 - right)
+            scores[place] += forward(model, images[place]) * weights[place]
     result = Predictor(model, device="cpu", window=(48, 48), confidence=True)(image)
-    assert_same_decision(result.mask, scores / visits)
-    assert np.abs(result.confidence - (scores / visits).softmax(0).amax(0).numpy()).max() < 1e-5
+    assert_same_decision(result.mask, scores)
+    assert np.abs(result.confidence - scores.softmax(0).amax(0).numpy()).max() < 1e-5
 
 
 def test_window_scales_and_flip_work_together(model: SegmentationModel) -> None:
@@ -258,6 +270,11 @@ def test_bf16_computes_in_bfloat16_and_stays_near(model: SegmentationModel) -> N
         ({"device": "tpu"}, "tpu"),
         ({"device": "cuda:99"}, "cuda:99"),
         ({"precision": "fp64"}, "fp64"),
+        ({"precision": "int8"}, "int8"),
+        ({"precision": "fp16", "device": "cpu"}, "precision fp16 is for GPUs"),
+        ({"runtime": "onnx"}, "runs exported files"),
+        ({"runtime": "openvino"}, "runs exported files"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"tta": "rotate"}, "rotate"),
         ({"window": (0, 5)}, "(0, 5)"),
         ({"window": (5,)}, "(5,)"),
@@ -284,7 +301,7 @@ def test_wrong_option_is_named_with_what_is_there(model: SegmentationModel, wron
 def test_fix_lists_the_runtimes_and_devices(model: SegmentationModel) -> None:
     with pytest.raises(ConfigError) as caught:
         Predictor(model, runtime="tensorrt")
-    assert caught.value.fix == "choose one of: auto, torch"
+    assert caught.value.fix == "choose one of: auto, torch, compiled, onnx, openvino"
     with pytest.raises(ConfigError) as caught:
         Predictor(model, device="tpu")
     assert caught.value.fix.startswith("choose one of: auto, ")
@@ -326,14 +343,22 @@ def test_import_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
-def test_missing_torch_names_the_extra(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_torch(*_: object, **__: object) -> None:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+NO_TORCH = """
+import sys
+sys.modules["torch"] = None
+from segwright.errors import MissingExtraError
+from segwright.inference import Predictor
+try:
+    Predictor("model.safetensors")
+except MissingExtraError as error:
+    print(error.message, error.fix, sep="; ")
+"""
 
-    monkeypatch.setattr(torch_network, "TorchNetwork", no_torch)
-    with pytest.raises(MissingExtraError, match="torch") as caught:
-        Predictor(model)
-    assert caught.value.fix == 'pip install "segwright[train]"'
+
+def test_missing_torch_names_the_extra() -> None:
+    result = subprocess.run([sys.executable, "-c", NO_TORCH], capture_output=True, text=True, timeout=60, check=True)
+    said = 'running this model needs torch, which is not installed; pip install "segwright[train]"'
+    assert result.stdout.strip() == said
 
 
 def test_full_gpu_memory_advises_windows(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,6 +379,60 @@ def test_unusable_pictures_are_refused(model: SegmentationModel, tmp_path: Path)
         predictor(np.zeros((4, 4, 3)))
     with pytest.raises(ShapeError, match="as a list"):
         predictor(np.zeros((2, 4, 4, 3), np.uint8))
+
+
+def test_compiled_network_gives_the_same_mask(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+
+    def compile(function: Callable[[Tensor], Tensor], **options: object) -> Callable[[Tensor], Tensor]:
+        compiled.append(options)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile)  # the real one takes a minute; benchmarks run it
+    image = picture(67, 45)
+    predictor = Predictor(model, device="cpu", runtime="compiled")
+    assert predictor.runtime == "compiled"
+    assert np.array_equal(predictor(image).mask, Predictor(model, device="cpu")(image).mask)
+    assert compiled == [{"mode": None}]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts of torch that are to go
+def test_compiled_network_gives_the_same_mask_at_several_sizes(model: SegmentationModel) -> None:
+    compiled, plain = (Predictor(model, device="cpu", runtime=runtime) for runtime in ("compiled", "torch"))
+    for size in ((64, 96), (67, 45), (101, 135)):
+        image = picture(*size)
+        assert np.mean(compiled(image).mask != plain(image).mask) < 1e-3
+
+
+def test_compiler_that_fails_is_told(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise torch._dynamo.exc.BackendCompilerFailed(lambda: None, RuntimeError("no C++ compiler"), None)
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fail)
+    with pytest.raises(RunError, match="cannot compile") as caught:
+        Predictor(model, device="cpu", runtime="compiled")(picture(33, 40))
+    assert "--runtime torch" in caught.value.fix
+
+
+def test_threads_are_torchs(model: SegmentationModel) -> None:
+    Predictor(model, device="cpu", threads=2)
+    assert torch.get_num_threads() == 2
+
+
+def test_model_says_what_runs_it(model: SegmentationModel) -> None:
+    predictor = Predictor(model, device="cpu", runtime="torch", precision="bf16")
+    assert (predictor.runtime, predictor.describe()) == ("torch", "torch, bf16")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_gpu_computes_in_half_precision(model: SegmentationModel, precision: str) -> None:
+    image = picture(101, 135)
+    probabilities = forward(model, as_images(image)).softmax(0).numpy()
+    mask = Predictor(model, device="cuda", precision=precision)(image).mask
+    chosen = np.take_along_axis(probabilities, mask[None].astype(np.intp), axis=0)[0]
+    assert (probabilities.max(0) - chosen).max() < 0.05
 
 
 @pytest.mark.gpu

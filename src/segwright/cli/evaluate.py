@@ -6,7 +6,7 @@ import typer
 
 from segwright.cli.console import percent, print_json, print_table, progress, say_next
 from segwright.cli.data import read_data
-from segwright.cli.options import DataArgument, Device, Flip, Json, ModelArgument, Precision, Scales, Window
+from segwright.cli.options import DataArgument, Device, Flip, Json, ModelArgument, Precision, Runtime, Scales, Window
 from segwright.cli.weights import fetch_weights
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def evaluate(
     flip: Flip = False,
     window: Window = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="Also the boundary F-score at 3, 5, 9, 12 px.")] = False,
+    runtime: Runtime = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
     as_json: Json = False,
@@ -33,7 +34,7 @@ def evaluate(
     with progress("evaluating") as tell:
         scores = evaluate(
             model, source, split=split, scales=scales or (1.0,), flip=flip, window=window, device=device,
-            precision=precision, boundary=boundary, progress=tell,
+            runtime=runtime, precision=precision, boundary=boundary, progress=tell,
         )  # fmt: skip
     if as_json:
         print_json(scores.to_json())
@@ -70,6 +71,7 @@ def how_measured(scores: "Scores") -> str:
         "averaged with the mirrored picture" if protocol["flip"] else "no flip",
         *(["window {}x{} (height x width)".format(*protocol["window"])] if protocol["window"] else []),
         protocol["precision"],
+        *([f"runtime {protocol['runtime']}"] if protocol.get("runtime", "torch") != "torch" else []),
     ]
     place = f"{protocol['data']}/{protocol['split']} at {protocol['resolution']} resolution"
     outlines = f"; boundary F: {protocol['boundary']}" if "boundary" in protocol else ""

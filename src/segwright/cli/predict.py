@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segwright.cli.console import print_json, progress, say_error, say_next
-from segwright.cli.options import Device, Flip, Json, ModelArgument, Precision, Scales, Window
+from segwright.cli.console import print_json, progress, say, say_error, say_next
+from segwright.cli.options import Device, Flip, Json, ModelArgument, Precision, Runtime, Scales, Window
 from segwright.cli.outputs import Job, plan_jobs
 from segwright.cli.weights import fetch_weights
 from segwright.errors import DataError, ShapeError
@@ -31,7 +31,7 @@ def predict(
     out: Annotated[str, typer.Option(help="Gets STEM.png, STEM_overlay.jpg, STEM_confidence.png.")] = "predictions",
     format: Annotated[Format, typer.Option(help="Index PNG, picture under colours, or both.")] = Format.mask,
     confidence: Annotated[bool, typer.Option("--confidence", help="Also write it, 0..1 as 0..255 in grey.")] = False,
-    runtime: Annotated[str, typer.Option(help="What runs the network: auto or torch.")] = "auto",
+    runtime: Runtime = "auto",
     scales: Scales = None,
     flip: Flip = False,
     window: Window = None,
@@ -51,6 +51,7 @@ def predict(
         model, device, runtime, precision, "flip" if flip else None, window, confidence, scales=scales or (1.0,)
     )
     results = predict_all(predictor, jobs)
+    say("runtime:", predictor.describe())
     if as_json:
         print_json({"results": results})
     else:
@@ -71,6 +72,7 @@ def predict(
 def predict_all(predictor: "Predictor", jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Predict and write picture by picture; one that cannot be read is told and does not stop the others."""
     results: list[dict[str, Any]] = []
+    predictor.expect(len(jobs))
     with progress("predicting") as tell:
         for done, job in enumerate(jobs, start=1):
             try:

@@ -10,56 +10,60 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from segwright.errors import ConfigError, MissingExtraError
+from segwright.errors import ConfigError
+from segwright.inference.choosing import FEW, MANY, fastest
 from segwright.inference.network import Network
 from segwright.inference.result import Prediction
-from segwright.runtime import Decision, Source, as_image, mean_argmax, preprocess, resize_argmax
-from segwright.runtime.decide import resize
-from segwright.runtime.tiles import window_boxes
+from segwright.inference.runtimes import Options, candidates
+from segwright.inference.views import decide, first_batch
+from segwright.runtime import Source, as_image
+from segwright.runtime.exported import Exported
 
 if TYPE_CHECKING:
     from segwright.models import SegmentationModel
-
-FloatArray = NDArray[np.float32]
-
-RUNTIMES = ("torch",)
 
 
 class Predictor:
     """Turns pictures into masks.
 
-    The model is moved to the device and put into evaluation mode, where it stays; to predict during training, give a
-    copy (the moving average of the weights, say).
+    A model given as such is moved to the device and put into evaluation mode, where it stays; to predict during
+    training, give a copy (the moving average of the weights, say).
 
     Args:
-        model: a model, or what ``load_model`` takes: a model file, a run folder, or a zoo id.
-        device: ``auto`` (cuda, mps or cpu, the first that is there) or a device's name, as ``cuda:1``.
-        runtime: what runs the network: ``auto`` or ``torch``.
-        precision: ``auto`` and ``fp32`` compute in float32; ``bf16`` is faster where the hardware knows it, and may
+        model: a model; what ``load_model`` takes: a model file, a run folder, or a zoo id; or an exported file
+            (``.onnx``, ``.xml``), which needs no torch.
+        device: ``auto`` (cuda, mps or cpu, the first that is there) or a device's name, as ``cuda:1``. Exported files
+            run on the CPU.
+        runtime: what runs the network: ``torch``, ``compiled`` (``torch.compile``), or for exported files ``onnx`` or
+            ``openvino``. ``auto`` takes what starts fastest, and for 64 pictures or more what is fastest in a short
+            measurement at the first picture's size, which is remembered (see :meth:`expect`).
+        precision: ``auto`` computes in float32 or, for an exported file, in what it was made for; ``fp32``, ``bf16``,
+            ``fp16`` (GPUs) or ``int8`` (exported files). Fewer bits are faster where the hardware knows them, and may
             move a few pixels.
         tta: ``flip`` also predicts the mirrored picture and averages the probabilities.
-        window: (height, width) of a sliding window, moved by two thirds of itself; the logits of overlapping windows
-            are averaged. Clipped to smaller pictures. None shows the network the whole picture.
+        window: (height, width) of a sliding window, moved by about two thirds of itself; the logits of overlapping
+            windows fade into each other. Clipped to smaller pictures. None shows the network the whole picture.
         confidence: also give the probability of each predicted class.
         scales: sizes of the picture, relative to its own, whose probabilities are averaged; the papers use 0.5 to
             1.75 in steps of 0.25. The picture is resized bilinearly without antialiasing, as in training.
+        threads: to compute with on the CPU; all that this process may use unless given.
 
     Attributes:
         info: the model's classes, palette and preprocessing.
-        precision: what the network computes in: ``fp32`` or ``bf16``.
+        precision: what the network computes in: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
 
     Raises:
-        ConfigError: an unknown runtime, device, precision or tta, a window that is not two whole numbers, or scales
-            that are no list of positive numbers.
-        MissingExtraError: torch is not installed.
+        ConfigError: an unknown runtime, device, precision or tta, or one that this model cannot do; a window that is
+            not two whole numbers, or scales that are no list of positive numbers.
+        MissingExtraError: torch, onnxruntime or openvino is needed and not installed.
         WeightsError: a model file that cannot be read.
 
     Example:
         >>> from segwright.models.segmentation_model import build_model
         >>> predictor = Predictor(build_model("fast_scnn", 5, {}), device="cpu")
         >>> result = predictor(np.zeros((48, 64, 3), np.uint8))
-        >>> result.mask.shape, result.mask.dtype.name
-        ((48, 64), 'uint8')
+        >>> result.mask.shape, result.mask.dtype.name, predictor.runtime
+        ((48, 64), 'uint8', 'torch')
     """
 
     def __init__(
@@ -73,11 +77,45 @@ class Predictor:
         confidence: bool = False,
         *,
         scales: Sequence[float] = (1.0,),
+        threads: int | None = None,
     ) -> None:
-        _check_options(runtime, tta, window, scales)
-        self.tta, self.window, self.scales, self.confidence = tta, window, tuple(scales), confidence
-        self.network: Network = _torch_network(model, device, precision)
+        _check_options(tta, window, scales)
+        self.tta, self.scales, self.confidence = tta, tuple(scales), confidence
+        self.window = None if window is None else (int(window[0]), int(window[1]))
+        self._options = Options(device, precision, threads)
+        self._ways, self._path = candidates(model, runtime, self._options)
+        self.network: Network = self._ways[0].start()
         self.info, self.precision = self.network.info, self.network.precision
+        self._pictures, self._are_few = 0, False
+        self._reason = "starts fastest" if len(self._ways) > 1 else ""
+        self._check_network()
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network; never ``auto``."""
+        return self.network.runtime
+
+    def describe(self) -> str:
+        """What runs the network in which precision, and why."""
+        exported: Exported | None = getattr(self.network, "exported", None)
+        reasons = [self._reason] if self._reason else []
+        if exported and exported.argmax_agreement is not None and self.precision == exported.precision != "fp32":
+            share = f"{100 * exported.argmax_agreement:.2f} %"
+            reasons.insert(0, f"{share} of the pixels as in fp32, measured at export")
+        return f"{self.runtime}, {self.precision}" + (f" ({'; '.join(reasons)})" if reasons else "")
+
+    def expect(self, pictures: int) -> None:
+        """Say how many pictures will come, if they come one by one.
+
+        With 64 or more and several runtimes to choose from, ``runtime="auto"`` runs each of them four times on the
+        first picture and takes the fastest; the result is kept per machine, model and size of picture in
+        ``$SEGWRIGHT_CACHE/runtimes`` or ``~/.cache/segwright/runtimes``. A runtime that compiles for a minute is
+        tried only where the pictures take five minutes or more. A list that is given at once needs no such call.
+
+        Below 4, torch runs a model file as it was trained; otherwise what only trains is taken out and normalisations
+        are folded into convolutions before the first picture, which takes as long as it saves on a few pictures.
+        """
+        self._pictures, self._are_few = pictures, pictures < FEW
 
     @overload
     def __call__(self, source: Source) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is one path
@@ -93,58 +131,56 @@ class Predictor:
         Raises:
             DataError: a picture that cannot be read.
             ShapeError: an array that is no picture.
-            RunError: a picture that does not fit into the GPU's memory.
+            RunError: a picture that does not fit into the memory, or an exported network that fails at its size.
         """
         if isinstance(source, list | tuple):
+            self._pictures = max(self._pictures, len(source))
             return [self._predict(picture) for picture in source]
         return self._predict(source)  # type: ignore[arg-type]
 
     def _predict(self, source: Source) -> Prediction:
         start = time.perf_counter()
         image = as_image(source)
-        maps = self._maps(preprocess(image, self.info.preprocessing))
-        mask, confidence = self._decide(maps, (image.shape[0], image.shape[1]))
+        make_lean = getattr(self.network, "make_lean", None)
+        if make_lean is not None and not self._are_few:
+            make_lean()
+        if self._pictures >= MANY and len(self._ways) > 1:
+            self._settle(image)
+        mask, confidence = decide(
+            self.network, image, scales=self.scales, flip=self.tta == "flip", window=self.window,
+            confidence=self.confidence,
+        )  # fmt: skip
         milliseconds = (time.perf_counter() - start) * 1000
         return Prediction(mask, self.info.classes, self.info.palette, image, confidence, milliseconds)
 
-    def _decide(self, maps: Sequence[FloatArray], size: tuple[int, int]) -> Decision:
-        align_corners = self.network.align_corners
-        if len(maps) == 1:
-            return resize_argmax(maps[0], size, align_corners=align_corners, with_confidence=self.confidence)
-        return mean_argmax(maps, size, align_corners=align_corners, with_confidence=self.confidence)
+    def _settle(self, image: NDArray[np.uint8]) -> None:
+        """Take the fastest way to run the network at this size."""
+        ways, self._ways = self._ways, []
+        if self._path is not None:
+            batch = first_batch(self.network, image, self.window)
+            self.network, times = fastest(ways, self.network, batch, self._pictures, self._path, self._options)
+            measured = [f"{name} {value:.1f} ms" for name, value in times.items() if value is not None]
+            self._reason = f"measured: {', '.join(measured)}"
 
-    def _maps(self, image: FloatArray) -> list[FloatArray]:
-        """Logits (C, h, w) of the preprocessed picture (3, H, W) at each scale, and of each mirrored one."""
-        maps = []
-        for scale in self.scales:
-            height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[1:])
-            scaled = resize(image, (height, width))
-            maps.append(self._logits(scaled))
-            if self.tta == "flip":
-                maps.append(self._logits(scaled[..., ::-1].copy())[..., ::-1])
-        return maps
-
-    def _logits(self, image: FloatArray) -> FloatArray:
-        """(3, H, W) -> (C, h, w): at the network's stride, or at H x W where several windows were averaged."""
-        size = (image.shape[1], image.shape[2])
-        boxes = window_boxes(size, self.window or size)
-        if len(boxes) == 1:
-            whole: FloatArray = self.network.logits(image[None])[0]
-            return whole
-        scores = np.zeros((self.info.num_classes, *size), np.float32)
-        visits = np.zeros(size, np.float32)
-        for box in boxes:
-            logits = self.network.logits(image[None, :, *box.place])[0]
-            align_corners = self.network.align_corners
-            scores[:, *box.place] += resize(logits, (box.height, box.width), align_corners=align_corners)
-            visits[box.place] += 1
-        return np.divide(scores, visits, out=scores)
+    def _check_network(self) -> None:
+        """Refuse what an exported file that decides by itself leaves no room for."""
+        is_plain = self.scales == (1.0,)
+        if self.network.gives == "mask" and not (
+            is_plain and self.tta is None and not self.window and not self.confidence
+        ):
+            raise ConfigError(
+                f"'{self._path}' gives masks, so there are no scores to average or to take a confidence from",
+                fix="leave scales, flip, window and confidence out, or export it with logits as its output",
+            )
+        if self.network.takes == "pixels" and not is_plain:
+            raise ConfigError(
+                f"'{self._path}' takes pixels as decoded, which cannot be scaled without rounding",
+                fix="leave scales out, or export it with images as its input",
+            )
 
 
-def _check_options(runtime: object, tta: object, window: object, scales: object) -> None:
+def _check_options(tta: object, window: object, scales: object) -> None:
     """Whatever was given, in words or from a script without types."""
-    if runtime not in ("auto", *RUNTIMES):
-        raise ConfigError(f"unknown runtime '{runtime}'", fix=f"choose one of: auto, {', '.join(RUNTIMES)}")
     if tta not in (None, "flip"):
         raise ConfigError(f"unknown tta '{tta}'", fix="choose None or 'flip'; sizes are given as scales")
     sides = _numbers(window)
@@ -166,24 +202,3 @@ def _numbers(values: object) -> list[float]:
         return []
     are_numbers = all(isinstance(value, Real) and math.isfinite(value) for value in values)
     return list(values) if are_numbers else []
-
-
-def _torch_network(model: "SegmentationModel | str | Path", device: str, precision: str) -> Network:
-    try:
-        from segwright.inference.torch_network import TorchNetwork  # torch is an extra
-
-        return TorchNetwork(_loaded(model), device=device, precision=precision)
-    except ModuleNotFoundError as reason:
-        if reason.name != "torch":
-            raise
-        raise MissingExtraError(
-            "running this model needs torch, which is not installed", fix='pip install "segwright[train]"'
-        ) from reason
-
-
-def _loaded(model: "SegmentationModel | str | Path") -> "SegmentationModel":
-    if not isinstance(model, str | Path):
-        return model
-    from segwright.zoo import load_model  # needs torch
-
-    return load_model(model)

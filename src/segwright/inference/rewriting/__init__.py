@@ -1,0 +1,1 @@
+"""Networks rewritten for speed: what is found in them, what is done, and what each step gains on a machine."""

@@ -1,0 +1,97 @@
+"""What a network sees of a picture: at several scales, mirrored, whole or in windows; and the mask that follows."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segwright.inference.network import Network
+from segwright.runtime import Decision, mean_argmax, preprocess, resize_argmax
+from segwright.runtime.bilinear import FloatArray, resize
+from segwright.runtime.blend import Blended, blended_argmax
+from segwright.runtime.exported import Batch
+from segwright.runtime.masks import mask_dtype
+from segwright.runtime.tiles import Box
+
+UInt8Array = NDArray[np.uint8]
+Window = tuple[int, int]
+Crop = Callable[[Box, bool], Batch]
+"""A part of a picture, mirrored or not, as a batch of one of what the network takes."""
+
+
+def decide(
+    network: Network, image: UInt8Array, *, scales: Sequence[float], flip: bool, window: Window | None, confidence: bool
+) -> Decision:
+    """The class of every pixel.
+
+    Args:
+        network: that sees the picture.
+        image: (H, W, 3) uint8, RGB.
+        scales: relative to the picture's size; with several, the probabilities are averaged.
+        flip: also average with the mirrored picture's.
+        window: (height, width) of a sliding window; None shows the whole picture at once.
+        confidence: also give the probability of each pixel's class.
+
+    Raises:
+        RunError: the network failed.
+    """
+    size = (image.shape[0], image.shape[1])
+    if network.gives == "mask":
+        mask = network.run(_crop(network, image, Box(0, 0, *size), False))[0]
+        return Decision(mask.astype(mask_dtype(network.info.num_classes), copy=False), None)
+    views = [
+        _view(network, crop, scaled_size, is_mirrored, window)
+        for scaled_size, crop in (_scaled(network, image, scale) for scale in scales)
+        for is_mirrored in ((False, True) if flip else (False,))
+    ]
+    maps = [view for view in views if isinstance(view, np.ndarray)]
+    align_corners = network.align_corners
+    if len(maps) < len(views):
+        num_classes = network.info.num_classes
+        return blended_argmax(views, size, num_classes, align_corners=align_corners, with_confidence=confidence)
+    if len(maps) == 1:
+        return resize_argmax(maps[0], size, align_corners=align_corners, with_confidence=confidence)
+    return mean_argmax(maps, size, align_corners=align_corners, with_confidence=confidence)
+
+
+def first_batch(network: Network, image: UInt8Array, window: Window | None) -> Batch:
+    """The picture at its own scale, or its first window, as the network takes it."""
+    height, width = (min(pair) for pair in zip(window or image.shape[:2], image.shape[:2], strict=True))
+    return _crop(network, image, Box(0, 0, height, width), False)
+
+
+def _scaled(network: Network, image: UInt8Array, scale: float) -> tuple[tuple[int, int], Crop]:
+    """Size of the picture at a scale, and its parts."""
+    height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return (height, width), partial(_crop, network, image)  # part by part: no whole picture in float32
+    images = resize(preprocess(image, network.info.preprocessing), (height, width))
+    return (height, width), partial(_crop_images, images)
+
+
+def _crop(network: Network, image: UInt8Array, box: Box, is_mirrored: bool) -> Batch:
+    """A part of the picture as decoded."""
+    pixels = image[box.place]
+    pixels = np.ascontiguousarray(pixels[:, ::-1] if is_mirrored else pixels)
+    return pixels[None] if network.takes == "pixels" else preprocess(pixels, network.info.preprocessing)[None]
+
+
+def _crop_images(images: FloatArray, box: Box, is_mirrored: bool) -> Batch:
+    """A part of the picture (3, H, W) as preprocessed."""
+    part = images[:, *box.place]
+    return np.ascontiguousarray(part[..., ::-1] if is_mirrored else part)[None]
+
+
+def _view(
+    network: Network, crop: Crop, size: tuple[int, int], is_mirrored: bool, window: Window | None
+) -> FloatArray | Blended:
+    """Logits of the picture at one scale, mirrored back where it was mirrored."""
+
+    def logits_of(box: Box) -> FloatArray:
+        logits: FloatArray = np.asarray(network.run(crop(box, is_mirrored)), np.float32)[0]
+        return logits[..., ::-1] if is_mirrored else logits
+
+    if window is None or (window[0] >= size[0] and window[1] >= size[1]):
+        return logits_of(Box(0, 0, *size))
+    return Blended(size, window, logits_of, align_corners=network.align_corners)
