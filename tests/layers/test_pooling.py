@@ -1,9 +1,13 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segwright.layers import PyramidPooling, resize, resize_as
+from segwright.layers.pooling import average_pool, average_windows
 from tests.support.fill import fill
 
 
@@ -42,3 +46,39 @@ def test_resize_goes_to_the_stated_size_or_the_partner_s() -> None:
     assert resize(maps, (5, 7)) is maps
     wanted = F.interpolate(maps, (11, 4), mode="bilinear", align_corners=True)
     assert torch.equal(resize(maps, (11, 4), align_corners=True), wanted)
+
+
+class Pool(nn.Module):
+    """A function as a module, for export."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.function(features)
+
+
+def exported(function: Callable[[Tensor], Tensor]) -> Any:
+    """The function as a program of free height and width, traced at 13 x 18."""
+    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    return torch.export.export(Pool(function), (torch.randn(1, 2, 13, 18),), dynamic_shapes=(free,)).module()
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 6])
+def test_exported_pooling_equals_adaptive_pooling_at_any_size(side: int) -> None:
+    program = exported(lambda features: average_pool(features, side))
+    for size in [(2, 3), (4, 5), (6, 6), (7, 12), (16, 16), (33, 97)]:
+        features = torch.randn(1, 2, *size)
+        torch.testing.assert_close(program(features), F.adaptive_avg_pool2d(features, side))
+
+
+def test_exported_windows_equal_average_pooling_at_any_size() -> None:
+    def pool(features: Tensor) -> Tensor:
+        height, width = features.shape[-2:]
+        return average_windows(features, (height // 2, 2), (3, width // 3))
+
+    program = exported(pool)
+    for size in [(5, 6), (12, 12), (33, 97)]:
+        features = torch.randn(1, 2, *size)
+        torch.testing.assert_close(program(features), pool(features))

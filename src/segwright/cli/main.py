@@ -31,8 +31,8 @@ app.add_typer(data.app, name="data")
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # typer keeps the class itself in a private module
 _EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "timm", "huggingface_hub", "accelerate", "tensorboard"), "train"),
-    **dict.fromkeys(("scipy", "matplotlib"), "train"),
-    **dict.fromkeys(("onnxruntime", "onnx", "onnxscript"), "onnx"),
+    **dict.fromkeys(("scipy", "matplotlib", "numba", "onnx", "onnxscript"), "train"),
+    "onnxruntime": "onnx",
     **dict.fromkeys(("openvino", "nncf"), "openvino"),
 }
 _INTERRUPTED = 130

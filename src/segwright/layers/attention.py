@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,12 +21,25 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """
     with without_autocast(values.device):
         queries, keys = at_least_float32(queries), at_least_float32(keys)
+        if torch.compiler.is_exporting():
+            return attend_in_a_graph(queries, keys, values)
         rows = chunk_rows(values)
-        if rows < queries.shape[1] and not torch.compiler.is_exporting():
+        if rows < queries.shape[1]:
             means: Tensor = ChunkedAttention.apply(queries, keys, values, rows)  # type: ignore[no-untyped-call]
             return means
-        chunks = torch.split(queries, rows, dim=1)
-        return torch.cat([attention_weights(chunk, keys).to(values.dtype) @ values for chunk in chunks], dim=1)
+        return attention_weights(queries, keys).to(values.dtype) @ values
+
+
+def attend_in_a_graph(queries: Tensor, keys: Tensor, values: Tensor, chunks: int = 16) -> Tensor:
+    """:func:`attend` in a fixed number of chunks, for a program whose sizes are known only when it runs."""
+    count = queries.shape[1]
+    # At least one row more, so that what holds of the padded rows while tracing holds at every size.
+    padded = F.pad(queries, (0, 0, 0, chunks - count % chunks))
+    means = [
+        attention_weights(chunk, keys).to(values.dtype) @ values
+        for chunk in padded.reshape(padded.shape[0], chunks, -1, padded.shape[2]).unbind(1)  # (N, Q / chunks, K)
+    ]
+    return torch.cat(means, dim=1)[:, :count]
 
 
 def attention_weights(queries: Tensor, keys: Tensor) -> Tensor:
@@ -34,10 +48,8 @@ def attention_weights(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def chunk_rows(values: Tensor) -> int:
-    """Queries of a chunk: its weights stay in a CPU's cache, or fill an accelerator; few chunks for an export."""
+    """Queries of a chunk: its weights stay in a CPU's cache, or fill an accelerator."""
     batch, positions, _ = values.shape
-    if torch.compiler.is_exporting():  # of whatever batch
-        return max(1, 2**25 // positions)
     return max(1, (2**22 if values.device.type == "cpu" else 2**26) // (batch * positions))
 
 

@@ -139,8 +139,10 @@ def is_ridge(across: Tensor, down: Tensor, magnitude: Tensor) -> Tensor:
     upright = (magnitude > shifted(-1, 0)) & (magnitude >= shifted(1, 0))
     falling = (magnitude > shifted(-1, -1)) & (magnitude > shifted(1, 1))
     rising = (magnitude > shifted(-1, 1)) & (magnitude > shifted(1, -1))
-    slanted = torch.where(is_falling, falling, rising)
-    return torch.where(is_level, level, torch.where(is_upright, upright, slanted))
+    # Not torch.where, which ONNX Runtime lacks for booleans.
+    slanted = (is_falling & falling) | (~is_falling & rising)
+    others = (is_upright & upright) | (~is_upright & slanted)
+    return (is_level & level) | (~is_level & others)
 
 
 def connected(seeds: Tensor, candidates: Tensor) -> Tensor:

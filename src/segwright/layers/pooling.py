@@ -52,7 +52,51 @@ class PyramidPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         maps = [features]
         for side, branch in zip(self.bins, self.branches, strict=True):
-            pooled = branch(F.adaptive_avg_pool2d(features, side))  # (N, width, side, side)
+            pooled = branch(average_pool(features, side))  # (N, width, side, side)
             maps.append(resize_as(pooled, features, align_corners=self.align_corners))
         fused: Tensor = self.fusion(torch.cat(maps, dim=1))
         return fused
+
+
+def average_pool(features: Tensor, side: int) -> Tensor:
+    """Averages over side x side regions that cover the map, as ``adaptive_avg_pool2d``.
+
+    A program to be exported gets them as :func:`average_windows` does.
+
+    Shape:
+        (N, C, H, W) -> (N, C, side, side)
+    """
+    if not torch.compiler.is_exporting():
+        return F.adaptive_avg_pool2d(features, side)
+    cells = torch.arange(side, device=features.device)
+    rows, columns = (
+        window_weights(cells * length // side, ((cells + 1) * length + side - 1) // side, length, features.dtype)
+        for length in features.shape[-2:]
+    )
+    return rows @ features @ columns.T
+
+
+def average_windows(features: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+    """Averages over windows, as ``avg_pool2d``.
+
+    No exchange format has pooling whose kernel follows the size of the map. A program to be exported gets two products
+    with matrices, which it makes from the size.
+
+    Args:
+        features: (N, C, H, W).
+        rows, columns: height and vertical stride of the windows, and width and horizontal stride.
+    """
+    if not torch.compiler.is_exporting():
+        return F.avg_pool2d(features, (rows[0], columns[0]), (rows[1], columns[1]))
+    weights = []
+    for length, (kernel, stride) in zip(features.shape[-2:], (rows, columns), strict=True):
+        starts = torch.arange((length - kernel) // stride + 1, device=features.device) * stride
+        weights.append(window_weights(starts, starts + kernel, length, features.dtype))
+    return weights[0] @ features @ weights[1].T
+
+
+def window_weights(starts: Tensor, stops: Tensor, length: int, dtype: torch.dtype) -> Tensor:
+    """(windows, length): row i averages the positions from ``starts[i]`` to before ``stops[i]``."""
+    positions = torch.arange(length, device=starts.device)
+    is_inside = (positions >= starts[:, None]) & (positions < stops[:, None])
+    return is_inside.to(dtype) / (stops - starts)[:, None].to(dtype)
