@@ -7,7 +7,8 @@ from matplotlib import rcParams
 from PIL import Image
 
 from segwright.analysis.bounds import Bound, Limits, Sample
-from segwright.analysis.limits_chart import check_chart_path, write_limits_chart
+from segwright.analysis.chart import check_chart_path
+from segwright.analysis.limits_chart import write_limits_chart
 from segwright.errors import ConfigError
 
 

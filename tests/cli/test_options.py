@@ -16,6 +16,9 @@ from segwright.cli.options import arrange
         ("train d --crop-size 64 96", "train d --crop-size 64 96"),
         ("train d --debug --offline", "--debug --offline train d"),
         ("predict m -- --debug --scales 1 2", "predict m -- --debug --scales 1 2"),
+        ("bench a b --runtime torch onnx", "bench a b --runtime torch --runtime onnx"),
+        ("bench --runtime torch onnx a --precision fp32", "bench --runtime torch --runtime onnx a --precision fp32"),
+        ("evaluate m d --runtime torch onnx", "evaluate m d --runtime torch onnx"),
         ("", ""),
     ],
 )

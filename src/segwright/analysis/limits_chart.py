@@ -1,45 +1,21 @@
 """The bounds of a data set's labels as a picture: mIoU* by output stride, and the classes that suffer."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from segwright.analysis.bounds import KEPT, Bound, Limits, Upsampler, name_of
-from segwright.errors import ConfigError
-from segwright.runtime.files import replacing
+from segwright.analysis.chart import GRID, INK, new_chart
 
-_CANVASES = {".png": FigureCanvasAgg, ".svg": FigureCanvasSVG}
 _SIZE = (10.0, 4.6)  # inches
-_DPI = 150
 _MOST_CLASSES = 14
 # Okabe and Ito's colours, told apart by the colour-blind too; the codes run from light to dark.
 _NEAREST, _BILINEAR = ("#999999", "s"), ("#D55E00", "o")
 _CODES = ("#9ECAE1", "#4A9BD1", "#0072B2", "#003F6B", "#001D33")
 _STRIDES = ("#F0B429", "#56B4E9", "#009E73", "#CC79A7", "#000000")
 _STRIDE_MARKERS = "osD^v"
-_INK, _GRID = "#333333", "#DDDDDD"
-
-
-def check_chart_path(path: str | Path) -> None:
-    """Refuse a file that cannot become a chart, before the work is done.
-
-    Raises:
-        ConfigError: another ending than .png or .svg, or no such folder.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in _CANVASES:
-        raise ConfigError(f"a chart is saved as PNG or SVG, got '{path}'", fix=f"name it {path.stem}.svg")
-    if path.is_dir():
-        raise ConfigError(f"'{path}' is a folder", fix="name a file that is none")
-    if not path.parent.is_dir():
-        raise ConfigError(f"folder '{path.parent}' does not exist", fix="make it first, or name another")
 
 
 def write_limits_chart(limits: Limits, path: str | Path) -> None:
@@ -53,38 +29,11 @@ def write_limits_chart(limits: Limits, path: str | Path) -> None:
         ConfigError: another ending, or no such folder.
         RunError: the file could not be written.
     """
-    check_chart_path(path)
-    path = Path(path)
-    suffix = path.suffix.lower()
-    with _style():
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        _CANVASES[suffix](figure)
+    with new_chart(path, _SIZE) as figure:
         by_stride, by_class = figure.subplots(1, 2, width_ratios=(1.25, 1))
         _draw_strides(by_stride, limits)
         _draw_classes(by_class, limits)
         figure.suptitle(_title(limits), fontsize=11, fontweight="bold")
-        with replacing(path, durable=False) as temporary:
-            metadata = {"Date": None} if suffix == ".svg" else {}
-            figure.savefig(temporary, format=suffix[1:], dpi=_DPI, metadata=metadata)
-
-
-def _style() -> AbstractContextManager[None]:
-    """Fonts and frames, as long as one chart is drawn."""
-    return rc_context(
-        {
-            "font.size": 9.5,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": _INK,
-            "axes.labelcolor": _INK,
-            "text.color": _INK,
-            "xtick.color": _INK,
-            "ytick.color": _INK,
-            "svg.hashsalt": "segwright",  # the same numbers make the same file
-            "svg.fonttype": "path",
-            "text.parse_math": False,  # a class may have a dollar sign in its name
-        }
-    )
 
 
 def _title(limits: Limits) -> str:
@@ -107,7 +56,7 @@ def _draw_strides(axes: Axes, limits: Limits) -> None:
             [bound.stride for bound in bounds], [100 * bound.miou for bound in bounds], color=colour, marker=marker,
             markersize=5, linewidth=2, label=label, clip_on=False,
         )  # fmt: skip
-    axes.axhline(100 * KEPT, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    axes.axhline(100 * KEPT, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.annotate(
         f"{100 * KEPT:.0f}", (1, 100 * KEPT), xycoords=("axes fraction", "data"), xytext=(4, 0),
         textcoords="offset points", va="center", fontsize=8.5,
@@ -118,7 +67,7 @@ def _draw_strides(axes: Axes, limits: Limits) -> None:
     axes.set_ylim(top=100)
     axes.set_xlabel("output stride")
     axes.set_ylabel("best possible mIoU (%)")
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="best", fontsize=8.5)
 
@@ -130,7 +79,7 @@ def _draw_classes(axes: Axes, limits: Limits) -> None:
     names = sorted(known, key=lambda name: sum(bound.iou_per_class[name] or 0 for bound in linear))[:_MOST_CLASSES]
     for row, name in enumerate(names):
         ious = [100 * (bound.iou_per_class[name] or 0) for bound in linear]
-        axes.plot([min(ious), max(ious)], [row, row], color=_GRID, linewidth=2, zorder=1)
+        axes.plot([min(ious), max(ious)], [row, row], color=GRID, linewidth=2, zorder=1)
     for index, bound in enumerate(linear):
         axes.scatter(
             [100 * (bound.iou_per_class[name] or 0) for name in names], range(len(names)), s=34, zorder=2,
@@ -141,7 +90,7 @@ def _draw_classes(axes: Axes, limits: Limits) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("best possible IoU with bilinear upsampling (%)")
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=min(4, len(linear)))
     if len(names) < len(known):

@@ -39,7 +39,8 @@ def limits(
     from segwright.analysis.limits import CODE_LENGTHS, STRIDES, label_limits
 
     if out is not None:
-        from segwright.analysis.limits_chart import check_chart_path, write_limits_chart
+        from segwright.analysis.chart import check_chart_path
+        from segwright.analysis.limits_chart import write_limits_chart
 
         check_chart_path(out)
     source = read_data(data)

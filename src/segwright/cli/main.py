@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from segwright import __version__
-from segwright.cli import data, demo, evaluate, export, limits, models, predict, train
+from segwright.cli import bench, data, demo, evaluate, export, limits, models, predict, train
 from segwright.cli.console import WarningsToStderr, say_error, show_traceback
 from segwright.cli.options import arrange
 from segwright.errors import MissingExtraError, SegmentationError, did_you_mean
@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad data or model file, 4 a missing extra, 130 interrupted.",
 )
-for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, export.export):
+for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, bench.bench, export.export):
     app.command()(command)
 data.app.command()(limits.limits)
 app.add_typer(models.app, name="models")

@@ -27,26 +27,38 @@ Scales = Annotated[
 ]
 
 _TAKE_SEVERAL = ("--scales", "--strides", "--codes")
+_TAKE_WORDS = {
+    "--runtime": ("torch", "compiled", "onnx", "openvino"),
+    "--precision": ("auto", "fp32", "bf16", "fp16", "int8"),
+}
+"""Of ``segwright bench``, where models may follow: the words that belong to the option."""
 _ANYWHERE = ("--debug", "--offline")
 
 
 def arrange(words: Sequence[str]) -> list[str]:
     """A command line as typer reads it.
 
-    ``--scales 0.75 1`` becomes ``--scales 0.75 --scales 1``: all numbers that follow belong to the option. ``--debug``
-    and ``--offline`` may stand anywhere and come first. What follows ``--`` stays as it is.
+    ``--scales 0.75 1`` becomes ``--scales 0.75 --scales 1``: all numbers that follow belong to the option, and so do
+    all runtimes and precisions of ``segwright bench``. ``--debug`` and ``--offline`` may stand anywhere and come first.
+    What follows ``--`` stays as it is.
     """
     end = words.index("--") if "--" in words else len(words)
     arranged, option, count = [word for word in words[:end] if word in _ANYWHERE], "", 0
-    for word in (word for word in words[:end] if word not in _ANYWHERE):
-        if option and _is_number(word):
+    rest = [word for word in words[:end] if word not in _ANYWHERE]
+    wide = (*_TAKE_SEVERAL, *_TAKE_WORDS) if rest[:1] == ["bench"] else _TAKE_SEVERAL
+    for word in rest:
+        if option and _belongs(word, option):
             if count:
                 arranged.append(option)
             count += 1
         else:
-            option, count = (word if word in _TAKE_SEVERAL else ""), 0
+            option, count = (word if word in wide else ""), 0
         arranged.append(word)
     return [*arranged, *words[end:]]
+
+
+def _belongs(word: str, option: str) -> bool:
+    return word in _TAKE_WORDS[option] if option in _TAKE_WORDS else _is_number(word)
 
 
 def _is_number(word: str) -> bool:
