@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from segwright.errors import ConfigError
-from segwright.runtime.machine import available_cpus, cache_folder, cpu_name, cpu_threads
+from segwright.runtime.machine import available_cpus, cache_folder, cpu_name, cpu_threads, has_matrix_units
 
 
 def test_threads_are_as_asked_or_as_torch_reads_them_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +50,9 @@ def test_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.delenv("SEGWRIGHT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder("runtimes") == tmp_path / "segwright" / "runtimes"
+
+
+@pytest.mark.parametrize(("flags", "has"), [("fma avx512_bf16 amx_bf16", True), ("fma avx512_bf16", False), ("", False)])
+def test_matrix_units_are_told_by_the_flags(monkeypatch: pytest.MonkeyPatch, flags: str, has: bool) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self: f"model name\t: A CPU\nflags\t\t: {flags}\n")
+    assert has_matrix_units() is has

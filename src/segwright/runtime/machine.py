@@ -30,15 +30,28 @@ def available_cpus() -> int:
 
 def cpu_name() -> str:
     """The processor's name, with the numbers that tell its generation where the system gives them."""
+    facts = _cpu_facts()
+    if not facts:
+        return platform.processor() or platform.machine()
+    numbers = [facts.get(key, "") for key in ("cpu family", "model", "stepping")]
+    return f"{facts.get('model name', platform.machine())} {'.'.join(numbers)}"
+
+
+def has_matrix_units() -> bool:
+    """Whether the CPU multiplies matrices of bf16 in units of their own (AMX), as far as the system tells."""
+    return "amx_bf16" in _cpu_facts().get("flags", "").split()
+
+
+def _cpu_facts() -> dict[str, str]:
+    """What Linux says of the first core; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
+        return {}
     facts: dict[str, str] = {}
     for key, _, value in (line.partition(":") for line in lines):
-        facts.setdefault(key.strip(), value.strip())  # of the first core
-    numbers = [facts.get(key, "") for key in ("cpu family", "model", "stepping")]
-    return f"{facts.get('model name', platform.machine())} {'.'.join(numbers)}"
+        facts.setdefault(key.strip(), value.strip())
+    return facts
 
 
 def cache_folder(part: str) -> Path:
