@@ -1,0 +1,1 @@
+"""What ``benchmarks/peers.py`` needs: the two sides of the comparison, the pipe between them, and their networks."""
