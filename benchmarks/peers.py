@@ -209,6 +209,13 @@ def row_agreement(bench: Bench, weights: Path | None, data: Path | None) -> None
             )
 
 
+def write_json(path: Path | None, lines: Sequence[Line]) -> None:
+    """What has been found so far, where it was asked for."""
+    if path:
+        found = {"cpu": cpu_name(), "cpus": available_cpus(), "lines": [asdict(line) for line in lines]}
+        path.write_text(json.dumps(found, indent=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=ROWS)
@@ -235,12 +242,10 @@ def main() -> None:
         for row in options.only:
             if row != "agreement" or threads == options.threads[0]:
                 rows[row]()
+                write_json(options.json, lines)
         bench.close()
     if lines:
         print_table(lines)
-    if options.json:
-        found = {"cpu": cpu_name(), "cpus": available_cpus(), "lines": [asdict(line) for line in lines]}
-        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
