@@ -159,6 +159,31 @@ def export(
     if isinstance(model, SegmentationModel) and not hasattr(model, "info"):
         raise ConfigError("the model knows neither its classes nor its preprocessing", fix="make it with create_model")
     path = _place(model, out, format, precision)
+    work = _prepared(model, format, precision, preprocessing, argmax, calibrate, check, max_drop, progress or _silent)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".segwright-", dir=path.parent) as folder:
+            report = work.write(Path(folder) / path.name)
+            for file in reversed(files_of(path)):  # the .xml last: where it is, its weights are
+                (Path(folder) / file.name).replace(file)
+    except OSError as reason:
+        raise RunError(
+            f"could not write {path}: {reason.strerror or reason}", fix="free space, or give another --out"
+        ) from reason
+    return dataclasses.replace(report, path=path)
+
+
+def _prepared(
+    model: SegmentationModel | str | Path,
+    format: Format,
+    precision: Precision,
+    preprocessing: bool,
+    argmax: bool,
+    calibrate: str | Path | None,
+    check: str | Path | None,
+    max_drop: float,
+    progress: Progress,
+) -> "_Work":
+    """Network, pictures and labels of an export, each read and checked before the work; arguments as :func:`export`."""
     check_packages(format, quantise=precision == "int8")
     if precision == "bf16" and not computes_in_bf16():
         raise ConfigError("this CPU has no bf16, so that the file could not be checked", fix="take --precision fp32")
@@ -176,17 +201,7 @@ def export(
         network.align_corners,
         precision,
     )
-    work = _Work(network.eval(), format, record, pictures, data, max_drop, progress or _silent)
-    try:
-        with tempfile.TemporaryDirectory(prefix=".segwright-", dir=path.parent) as folder:
-            report = work.write(Path(folder) / path.name)
-            for file in reversed(files_of(path)):  # the .xml last: where it is, its weights are
-                (Path(folder) / file.name).replace(file)
-    except OSError as reason:
-        raise RunError(
-            f"could not write {path}: {reason.strerror or reason}", fix="free space, or give another --out"
-        ) from reason
-    return dataclasses.replace(report, path=path)
+    return _Work(network.eval(), format, record, pictures, data, max_drop, progress)
 
 
 @dataclass(frozen=True)
