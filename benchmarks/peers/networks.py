@@ -187,11 +187,11 @@ def _exported(system: System, files: Files, pictures: Sequence[Path]) -> None:
         export(files.model, files.openvino, format="openvino")
     # Not by ``export``, which keeps no file of fewer bits of random weights: their classes are near ties everywhere.
     if not files.bf16.exists():
-        _write(load_model(files.model), files.bf16, ("drop", "fold", "shift"), "bf16")
+        _write(load_model(files.model), files.bf16, ("drop", "fold", "pyramid", "shift"), "bf16")
     refused = files.int8.with_suffix(".refused")
     if not files.int8.exists() and not refused.exists():
         try:
-            _write(load_model(files.model), files.int8, ("drop", "fold"), "int8", pictures)
+            _write(load_model(files.model), files.int8, ("drop", "fold", "pyramid"), "int8", pictures)
         except SegmentationError as reason:
             refused.write_text(str(reason))
     if refused.exists():

@@ -28,11 +28,23 @@ class Preprocessing:
         mean: per channel, in units of 0..1, in the order of ``channel_order``.
         std: likewise.
         channel_order: ``"RGB"``, or ``"BGR"`` for networks that came from Caffe or OpenCV.
+        short_side: length of the shorter side, in pixels, to which pictures are resized first, bilinearly and in
+            proportion; ``None`` leaves them as they are. Masks always have the picture's own size.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channel_order: str = "RGB"
+    short_side: int | None = None
+
+    def scale_of(self, size: tuple[int, int]) -> float:
+        """By what a picture of (height, width) is resized before the network sees it."""
+        return 1.0 if self.short_side is None else self.short_side / min(size)
+
+    def size_of(self, size: tuple[int, int], scale: float = 1.0) -> tuple[int, int]:
+        """(height, width) in which the network sees a picture, times ``scale``."""
+        height, width = (max(1, int(side * scale * self.scale_of(size) + 0.5)) for side in size)
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,9 @@ class ModelInfo:
                 )
             values = {f.name: json.loads(metadata[f.name]) for f in dataclasses.fields(cls)}
             steps = values["preprocessing"]
-            values["preprocessing"] = Preprocessing(tuple(steps["mean"]), tuple(steps["std"]), steps["channel_order"])
+            values["preprocessing"] = Preprocessing(
+                tuple(steps["mean"]), tuple(steps["std"]), steps["channel_order"], steps.get("short_side")
+            )
             values["classes"] = tuple(values["classes"])
             values["palette"] = tuple((r, g, b) for r, g, b in values["palette"])
             return cls(**values)

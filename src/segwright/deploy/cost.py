@@ -44,14 +44,14 @@ class Cost:
 
 
 def count_cost(info: ModelInfo, size: tuple[int, int]) -> Cost:
-    """Count a network at (height, width), up to the logits at its own stride.
+    """Count a network for a picture of (height, width), up to the logits at its own stride.
 
     Raises:
         ConfigError: no network of that name and options is known here.
     """
     with torch.device("meta"):
         model = build_model(info.name, info.num_classes, info.options).eval()
-        images = torch.empty(1, 3, *size)
+        images = torch.empty(1, 3, *info.preprocessing.size_of(size))
     recorder = _Recorder(model)
     with torch.no_grad(), recorder:
         model.strided_logits(images)

@@ -27,13 +27,14 @@ from segwright.deploy.graph import (
     write_graph,
 )
 from segwright.deploy.quantize import CALIBRATION_PICTURES, calibration_files, quantise
-from segwright.deploy.rewrite import rewrite
+from segwright.deploy.rewrite import Step, rewrite
 from segwright.errors import ConfigError, RunError, WeightsError
 from segwright.evaluation import check_classes, evaluate
 from segwright.inference.network import Network
 from segwright.models import SegmentationModel
 from segwright.models.weights import model_file_of
 from segwright.runtime.exported import Exported, Precision, is_exported
+from segwright.runtime.files import TEMPORARY
 from segwright.runtime.machine import has_matrix_units
 from segwright.runtime.onnx_network import OnnxNetwork
 from segwright.runtime.openvino_network import OpenVinoNetwork
@@ -146,8 +147,8 @@ def export(
         progress: hears of the work.
 
     Raises:
-        ConfigError: an unknown format or precision, one that the format lacks, int8 without pictures, or a name that
-            does not fit.
+        ConfigError: an unknown format or precision, one that the format lacks, int8 without pictures, a name that does
+            not fit, or one whose ``.bin`` is another file.
         MissingExtraError: a package that the format needs is not installed.
         WeightsError: a model file that cannot be read, or an exported one.
         DataError: a data set without pictures or labels, or of other classes.
@@ -159,9 +160,10 @@ def export(
     if isinstance(model, SegmentationModel) and not hasattr(model, "info"):
         raise ConfigError("the model knows neither its classes nor its preprocessing", fix="make it with create_model")
     path = _place(model, out, format, precision)
+    _spare_others(path)
     work = _prepared(model, format, precision, preprocessing, argmax, calibrate, check, max_drop, progress or _silent)
     try:
-        with tempfile.TemporaryDirectory(prefix=".segwright-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
             report = work.write(Path(folder) / path.name)
             for file in reversed(files_of(path)):  # the .xml last: where it is, its weights are
                 (Path(folder) / file.name).replace(file)
@@ -189,6 +191,7 @@ def _prepared(
         raise ConfigError("this CPU has no bf16, so that the file could not be checked", fix="take --precision fp32")
     network = load_model(model) if isinstance(model, str | Path) else copy.deepcopy(model).cpu().float()
     check_traceable(network)
+    _check_size(network, preprocessing, argmax)
     pictures, labelled = calibration_files(calibrate) if calibrate is not None else ([], None)
     data = load_data(check) if check is not None else _judges(labelled, network)
     if data is not None:
@@ -259,7 +262,8 @@ class _Work:
         self.tell("writing the graph", 0, 1)
         # Libraries' own bf16 kernels for large rates collapse beside AMX; without it they are faster than shifted ones.
         is_shifted = self.record.precision == "bf16" and has_matrix_units()
-        lean = rewrite(self.model, steps=("drop", "fold", "shift") if is_shifted else ("drop", "fold"))
+        steps: tuple[Step, ...] = ("drop", "fold", "pyramid")
+        lean = rewrite(self.model, steps=(*steps, "shift") if is_shifted else steps)
         graph = to_onnx(lean, self.record.input, self.record.output)
         self.tell("writing the graph", 1, 1)
         return to_openvino(graph) if self.format == "openvino" else graph
@@ -333,6 +337,21 @@ def _check_words(format: str, precision: str, calibrate: object, max_drop: float
         raise ConfigError(f"the mIoU may drop by 0 to 100 points, got {100 * max_drop:g}", fix="1 point is usual")
 
 
+def _check_size(model: SegmentationModel, preprocessing: bool, argmax: bool) -> None:
+    """Refuse to put into the graph what would have to be resized there.
+
+    Raises:
+        ConfigError: the network wants pictures of one size.
+    """
+    side = model.info.preprocessing.short_side
+    if side is not None and (preprocessing or argmax):
+        raise ConfigError(
+            f"model '{model.info.name}' wants pictures whose shorter side is resized to {side} pixels, which is done "
+            "outside of the graph",
+            fix="leave --preprocessing and --argmax out: segwright predict does both beside the file, and faster",
+        )
+
+
 def _place(model: SegmentationModel | str | Path, out: str | Path | None, format: Format, precision: str) -> Path:
     """The file to write.
 
@@ -352,6 +371,20 @@ def _place(model: SegmentationModel | str | Path, out: str | Path | None, format
     if not path.parent.is_dir():
         raise ConfigError(f"folder '{path.parent}' of --out does not exist", fix="make it first")
     return path.with_suffix(ending)
+
+
+def _spare_others(path: Path) -> None:
+    """Refuse to replace a ``.bin`` of something else, such as the checkpoint that is to be exported.
+
+    Raises:
+        ConfigError: it stands alone, without the ``.xml`` it would belong to.
+    """
+    lonely = [file for file in files_of(path) if file != path and file.exists() and not path.exists()]
+    if lonely:
+        raise ConfigError(
+            f"'{lonely[0]}' is there, belongs to no '{path.name}', and would be replaced",
+            fix="give another name with --out, or move that file",
+        )
 
 
 def _beside(model: SegmentationModel | str | Path, ending: str) -> Path:

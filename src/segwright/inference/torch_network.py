@@ -74,17 +74,20 @@ class TorchNetwork:
         """(N, 3, H, W) float32, preprocessed -> logits (N, num_classes, h, w) float32.
 
         Raises:
-            RunError: the picture does not fit into the GPU's memory, or the network cannot be compiled here.
+            RunError: the picture does not fit into the memory, or the network cannot be compiled here.
         """
-        images = torch.from_numpy(batch).to(self.device).contiguous(memory_format=self.memory_format)
         try:
+            images = torch.from_numpy(batch).to(self.device).contiguous(memory_format=self.memory_format)
             with torch.inference_mode(), self._autocast():
                 logits = self.forward(images)
-        except torch.OutOfMemoryError as reason:
+        except RuntimeError as reason:
+            if not _tells_of_memory(reason):
+                raise
             height, width = batch.shape[-2:]
             raise RunError(
                 f"a picture of {height} x {width} (height x width) does not fit into the memory of {self.device}",
-                fix="predict in windows (window=(1024, 1024), --window 1024 1024) or on the CPU",
+                fix="predict in windows (window=(1024, 1024), --window 1024 1024)"
+                + ("" if self.device.type == "cpu" else " or on the CPU"),
             ) from reason
         scores: NDArray[np.float32] = logits.float().cpu().numpy()
         return scores
@@ -95,7 +98,7 @@ class TorchNetwork:
         The same logits but for rounding (1e-6 of the largest). It takes as long as it saves on one to ten pictures, so
         that it is not for a single one. A model that was handed over stays as it is.
         """
-        steps: tuple[Step, ...] = ("drop", "fold")
+        steps: tuple[Step, ...] = ("drop", "fold", "pyramid")
         if self.memory_format is torch.channels_last:
             steps = (*steps, "channels_last")
         with _rewriting:
@@ -132,6 +135,12 @@ class TorchNetwork:
     def _autocast(self) -> AbstractContextManager[object]:
         dtype = PRECISIONS[self.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def _tells_of_memory(reason: RuntimeError) -> bool:
+    """Whether there was too little of it; only CUDA has a class of its own for that."""
+    words = ("out of memory", "allocate memory")
+    return isinstance(reason, torch.OutOfMemoryError) or any(word in str(reason) for word in words)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

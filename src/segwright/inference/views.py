@@ -28,7 +28,7 @@ def decide(
     Args:
         network: that sees the picture.
         image: (H, W, 3) uint8, RGB.
-        scales: relative to the picture's size; with several, the probabilities are averaged.
+        scales: relative to the size that the network wants; with several, the probabilities are averaged.
         flip: also average with the mirrored picture's.
         window: (height, width) of a sliding window; None shows the whole picture at once.
         confidence: also give the probability of each pixel's class.
@@ -42,7 +42,7 @@ def decide(
         return Decision(mask.astype(mask_dtype(network.info.num_classes), copy=False), None)
     views = [
         _view(network, crop, scaled_size, is_mirrored, window)
-        for scaled_size, crop in (_scaled(network, image, scale) for scale in scales)
+        for scaled_size, crop in (scaled(network, image, scale) for scale in scales)
         for is_mirrored in ((False, True) if flip else (False,))
     ]
     maps = [view for view in views if isinstance(view, np.ndarray)]
@@ -56,14 +56,15 @@ def decide(
 
 
 def first_batch(network: Network, image: UInt8Array, window: Window | None) -> Batch:
-    """The picture at its own scale, or its first window, as the network takes it."""
-    height, width = (min(pair) for pair in zip(window or image.shape[:2], image.shape[:2], strict=True))
-    return _crop(network, image, Box(0, 0, height, width), False)
+    """The picture, or its first window, as the network takes it."""
+    size, crop = scaled(network, image, 1.0)
+    height, width = (min(pair) for pair in zip(window or size, size, strict=True))
+    return crop(Box(0, 0, height, width), False)
 
 
-def _scaled(network: Network, image: UInt8Array, scale: float) -> tuple[tuple[int, int], Crop]:
-    """Size of the picture at a scale, and its parts."""
-    height, width = (max(1, int(side * scale + 0.5)) for side in image.shape[:2])
+def scaled(network: Network, image: UInt8Array, scale: float) -> tuple[tuple[int, int], Crop]:
+    """Size of the picture at a scale of what its network wants, and its parts."""
+    height, width = network.info.preprocessing.size_of((image.shape[0], image.shape[1]), scale)
     if (height, width) == image.shape[:2]:
         return (height, width), partial(_crop, network, image)  # part by part: no whole picture in float32
     images = resize(preprocess(image, network.info.preprocessing), (height, width))

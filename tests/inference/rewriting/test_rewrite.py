@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from segwright.errors import ConfigError, RunError
 from segwright.inference.rewriting import rewrite as module
 from segwright.inference.rewriting.convolutions import PointwiseConv2d, ShiftedConv2d
+from segwright.inference.rewriting.pyramids import CoarselyFusedPyramid
 from segwright.inference.rewriting.rewrite import STEPS, Rewrites, Step, rewrite, rewrites_of
 from segwright.models import SegmentationModel, create_model, save_model
 from segwright.types import SegmentationOutput
@@ -116,18 +117,22 @@ def test_rewritten_network_is_finite_in_bf16_and_a_copy_and_a_pickle_compute_the
     assert torch.equal(pickle.loads(pickle.dumps(pair.fast))(pictures).logits, wanted)
 
 
-@pytest.mark.parametrize("steps", [(), ("drop",), ("fold",), ("shift",), ("pointwise",), ("channels_last",)])
+@pytest.mark.parametrize(
+    "steps", [(), ("drop",), ("fold",), ("pyramid",), ("shift",), ("pointwise",), ("channels_last",)]
+)
 def test_each_step_does_its_own_work_only(steps: tuple[Step, ...]) -> None:
-    model = create_model("icnet", num_classes=3)
+    model = create_model("icnet", num_classes=3, variant="mmseg")
     fast = rewrite(model, steps=steps, min_rate=4)
     done = done_to(fast)
     assert done.steps == steps
     assert bool(done.dropped) == ("drop" in steps) == (fast.aux_heads is None)
-    assert bool(done.folded) == ("fold" in steps) == (len(norms(fast)) < len(norms(model)))
+    left, there = ([name for name in norms(net) if not name.startswith("aux_heads")] for net in (fast, model))
+    assert bool(done.folded) == ("fold" in steps) == (len(left) < len(there))
     kinds = {type(part) for part in fast.modules()}
     assert bool(done.shifted) == ("shift" in steps) == (ShiftedConv2d in kinds)
+    assert bool(done.pyramids) == ("pyramid" in steps) == (CoarselyFusedPyramid in kinds)
     assert bool(done.pointwise) == ("pointwise" in steps) == (PointwiseConv2d in kinds)
-    weight = fast.get_parameter("stem.1.0.weight")
+    weight = fast.get_parameter("high_branch.1.0.weight")
     assert weight.is_contiguous(memory_format=torch.channels_last) == ("channels_last" in steps)
 
 
@@ -144,7 +149,7 @@ def test_auto_shifts_from_the_smallest_measured_rate_that_pays(monkeypatch: pyte
     monkeypatch.setattr(module, "gain_of_pointwise", lambda *_, **__: None)
     model = create_model("deeplabv3", num_classes=3, backbone="resnet18", output_stride=16)
     done = done_to(rewrite(model))
-    assert done.steps == ("drop", "fold", "shift", "channels_last")
+    assert done.steps == ("drop", "fold", "pyramid", "shift", "channels_last")
     assert done.min_rate == 12
     assert len(done.shifted) == 2
     again = done_to(rewrite(model, steps=done.steps, min_rate=done.min_rate))
@@ -155,7 +160,7 @@ def test_auto_leaves_out_what_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(module, "gains_by_rate", lambda *_, **__: {6: 2.0, 12: 1.2, 18: 1.01})
     monkeypatch.setattr(module, "gain_of_pointwise", lambda *_, **__: 0.9)
     done = done_to(rewrite(create_model("deeplabv3", num_classes=3, backbone="resnet18", output_stride=16)))
-    assert done.steps == ("drop", "fold", "channels_last")
+    assert done.steps == ("drop", "fold", "pyramid", "channels_last")
     assert done.shifted == done.pointwise == ()
     assert done.gains == {6: 2.0, 12: 1.2, 18: 1.01, 0: 0.9}
 

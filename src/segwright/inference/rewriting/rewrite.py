@@ -17,12 +17,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from segwright.errors import ConfigError, RunError
 from segwright.inference.rewriting.convolutions import PointwiseConv2d, ShiftedConv2d
 from segwright.inference.rewriting.gain import LEAST_GAIN, gain_of_pointwise, gains_by_rate, smallest_paying_rate
+from segwright.inference.rewriting.pyramids import CoarselyFusedPyramid
 from segwright.inference.rewriting.trace import Trace, trace
+from segwright.layers import PyramidPooling
 from segwright.models import SegmentationModel
 
-Step = Literal["drop", "fold", "shift", "pointwise", "channels_last"]
-"""``drop`` what only training uses, ``fold`` normalisations into convolutions, ``shift`` large rates into 1x1
-convolutions, ``pointwise`` 1x1 convolutions through oneDNN on a single thread, ``channels_last`` memory order."""
+Step = Literal["drop", "fold", "pyramid", "shift", "pointwise", "channels_last"]
+"""``drop`` what only training uses, ``fold`` normalisations into convolutions, fuse a ``pyramid``'s pooled maps at
+their own size, ``shift`` large rates into 1x1 convolutions, ``pointwise`` 1x1 convolutions through oneDNN on a single
+thread, ``channels_last`` memory order."""
 
 STEPS: tuple[Step, ...] = get_args(Step)
 MIN_RATE = 6
@@ -45,6 +48,7 @@ class Rewrites:
         dropped_parameters: how many those had.
         folded: names of the normalisations that became part of a convolution.
         norms_left: names of those that could not.
+        pyramids: names of the pyramid poolings that fuse at the cells' own size.
         shifted, pointwise: names of the replaced convolutions.
         gains: measured time of the old convolution over that of the new one: by rate, 0 for 1x1 convolutions.
     """
@@ -55,6 +59,7 @@ class Rewrites:
     dropped_parameters: int = 0
     folded: tuple[str, ...] = ()
     norms_left: tuple[str, ...] = ()
+    pyramids: tuple[str, ...] = ()
     shifted: tuple[str, ...] = ()
     pointwise: tuple[str, ...] = ()
     gains: Mapping[int, float] | None = None
@@ -65,6 +70,7 @@ class Rewrites:
             "parameters dropped": self.dropped_parameters,
             "normalisations folded": len(self.folded),
             "normalisations left": len(self.norms_left),
+            "pyramids fused at their own size": len(self.pyramids),
             "dilated convolutions shifted": len(self.shifted),
             "1x1 convolutions through oneDNN": len(self.pointwise),
             "memory order": "channels last" if "channels_last" in self.steps else "as it was",
@@ -88,9 +94,9 @@ def rewrite(
 ) -> SegmentationModel:
     """A copy for evaluation only that gives the same logits faster; ``model`` stays as it is.
 
-    With ``auto``, ``drop`` and ``fold`` are always done, because they only take work away; ``channels_last`` on the
-    CPU, where it is the order of the fast kernels; ``shift`` and ``pointwise`` if a short measurement on this machine,
-    with the threads that torch has now, shows a gain.
+    With ``auto``, ``drop``, ``fold`` and ``pyramid`` are always done, because they only take work away;
+    ``channels_last`` on the CPU, where it is the order of the fast kernels; ``shift`` and ``pointwise`` if a short
+    measurement on this machine, with the threads that torch has now, shows a gain.
 
     Args:
         model: of any family, in any mode.
@@ -121,6 +127,12 @@ def rewrite(
         done = replace(done, dropped=seen.dead, dropped_parameters=_drop(fast, seen.dead))
     if "fold" in done.steps:
         done = replace(done, folded=_fold(fast, seen, names))
+    if "pyramid" in done.steps:
+        poolings = [part for part in fast.modules() if isinstance(part, PyramidPooling)]
+        pyramids: dict[nn.Module, nn.Module] = {
+            pooling: CoarselyFusedPyramid(pooling) for pooling in poolings if CoarselyFusedPyramid.can_replace(pooling)
+        }
+        done = replace(done, pyramids=_replace(fast, pyramids, names))
     if "shift" in done.steps:
         shifted: dict[nn.Module, nn.Module] = {conv: ShiftedConv2d(conv) for conv in _dilated(fast, done.min_rate)}
         done = replace(done, shifted=_replace(fast, shifted, names))
@@ -156,6 +168,7 @@ def _chosen(model: SegmentationModel, seen: Trace, wanted: Rewrites, size: tuple
     pays = {
         "drop": True,
         "fold": True,
+        "pyramid": True,
         "shift": min_rate is not None,
         "pointwise": gains.get(0, 0.0) >= LEAST_GAIN,
         "channels_last": on_cpu,
