@@ -159,10 +159,13 @@ def pair_of_masks(folder: Path) -> dict[str, str]:
 
 
 def row_f(bench: Bench) -> None:
-    python, files = base_environment(bench.env.with_name("base")), bench.files("Fast-SCNN")
-    sizes = package_megabytes(python)
-    largest = ", ".join(f"{name} {size:.0f}" for name, size in list(sizes.items())[:8])
-    print(f"\nf: segwright[onnx] takes {sum(sizes.values()):.0f} MB in site-packages ({largest})")
+    plain = base_environment(bench.env.with_name("plain"))
+    python, files = base_environment(bench.env.with_name("base"), "onnx"), bench.files("Fast-SCNN")
+    print()
+    for name, environment in (("segwright", plain), ("segwright[onnx]", python)):
+        sizes = package_megabytes(environment)
+        largest = ", ".join(f"{part} {size:.0f}" for part, size in list(sizes.items())[:8])
+        print(f"f: {name} takes {sum(sizes.values()):.0f} MB in site-packages ({largest})")
     with tempfile.TemporaryDirectory() as folder:
         words = ["predict", str(files.onnx), str(files.picture), "--out", folder]
         interpreters = {"all extras": Path(sys.executable), "segwright[onnx] alone": python}

@@ -8,7 +8,7 @@ INFO = ModelInfo(
     {"variant": "mmseg"},
     ("road", "Gehweg 歩道"),
     ((128, 64, 128), (244, 35, 232)),
-    Preprocessing((0.5, 0.25, 0.125), (1.0, 2.0, 4.0), "BGR"),
+    Preprocessing((0.5, 0.25, 0.125), (1.0, 2.0, 4.0), "BGR", 720),
     {"iters": 160_000, "note": None},
     {"val": {"miou": 0.7096, "per_class": [0.5, None]}},
     {"weights": "CC-BY-4.0"},
@@ -80,3 +80,24 @@ def test_generic_palette_is_pascal_voc_s() -> None:
     assert {index: palette[index] for index in known} == known
     assert len(set(palette)) == 256
     assert generic_palette(21) == palette[:21]
+
+
+def test_a_file_from_before_short_sides_leaves_pictures_as_they_are() -> None:
+    steps = '{"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1], "channel_order": "RGB"}'
+    info = ModelInfo.from_metadata({**INFO.to_metadata(), "preprocessing": steps}, "x")
+    assert info.preprocessing.size_of((360, 480)) == (360, 480)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "seen"),
+    [
+        ((360, 480), 1.0, (720, 960)),
+        ((1080, 1920), 1.0, (720, 1280)),
+        ((480, 360), 0.5, (480, 360)),
+        ((1, 9), 1.0, (720, 6480)),
+    ],
+)
+def test_the_shorter_side_becomes_what_the_network_wants(
+    size: tuple[int, int], scale: float, seen: tuple[int, int]
+) -> None:
+    assert INFO.preprocessing.size_of(size, scale) == seen

@@ -23,9 +23,9 @@ def peers_environment(folder: Path) -> Path:
     return _environment(folder, (f"torch=={version('torch')}", *PEERS))
 
 
-def base_environment(folder: Path) -> Path:
-    """The interpreter of an environment with segwright from this repository, and ONNX Runtime, but no torch."""
-    return _environment(folder, (f"{REPOSITORY}[onnx]",))
+def base_environment(folder: Path, extras: str = "") -> Path:
+    """The interpreter of an environment with segwright from this repository and nothing but these extras: no torch."""
+    return _environment(folder, (f"{REPOSITORY}[{extras}]" if extras else str(REPOSITORY),))
 
 
 def _environment(folder: Path, requirements: tuple[str, ...]) -> Path:

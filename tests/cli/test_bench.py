@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from segwright.cli.bench import next_words
 from segwright.deploy import benchmark as module
+from segwright.deploy.benchmark import Report, Row
 from segwright.deploy.roofline import Roofline
 from segwright.inference.runtimes import RUNTIMES
 
@@ -67,6 +69,14 @@ def test_the_next_command_uses_the_fastest(segwright: Command, run_folder: Path)
     )
     exported = segwright("bench", run_folder, *SMALL, "--runtime", "onnx").err
     assert f"next: segwright export {run_folder} --format onnx --precision fp32" in exported
+
+
+def test_the_next_command_after_eight_bits_calibrates() -> None:
+    row = Row("run", "openvino", "int8", (64, 96), 1.0, 1.0, 1.0, 1.0, 1.0, None, 1, None, None, None, None)
+    report = Report((row,), (), "a machine", 1, {}, "yard/val")
+    assert " ".join(map(str, next_words(report, "yard"))) == (
+        "export run --format openvino --precision int8 --calibrate yard"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from segwright.cli.evaluate import print_scores
 from segwright.data.synthetic import CLASSES
 from segwright.metrics import Scores
 from tests.support.exported import record, write_onnx
+from tests.support.extras import needs
 
 from .conftest import Command
 
@@ -61,8 +62,7 @@ def test_boundary_scores_are_told_when_asked_for(segwright: Command, scenes: Pat
 
 
 def test_exported_file_is_scored(segwright: Command, scenes: Path, tmp_path: Path) -> None:
-    for package in ("onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="the tests of exported files need it")
+    needs("onnx", "onnxruntime")
     model = write_onnx(tmp_path / "model.onnx", record(classes=CLASSES), stride=2)
     result = segwright("evaluate", model, scenes, "--runtime", "onnx")
     assert result.code == 0

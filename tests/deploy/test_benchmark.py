@@ -17,9 +17,9 @@ from segwright.errors import ConfigError, DataError, MissingExtraError, RunError
 from segwright.inference import Predictor
 from segwright.models import create_model, save_model
 from tests.support.exported import record, write_onnx
+from tests.support.extras import needs
 
-pytest.importorskip("onnx", reason="onnx writes files of these tests")
-pytest.importorskip("onnxruntime", reason="these tests run it")
+needs("onnx", "onnxruntime")
 
 SIZE = (64, 96)
 
@@ -115,7 +115,7 @@ def test_networks_are_exported_for_other_runtimes_and_nothing_is_left_beside_the
 
 
 def test_an_exported_file_is_run_by_all_that_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino", reason="it reads .onnx files too")
+    needs("openvino")
     file = write_onnx(tmp_path / "a.onnx")
     report = benchmark([str(file)], size=SIZE, rounds=1)
     assert [row.runtime for row in report.rows] == ["onnx", "openvino"]

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -222,6 +222,29 @@ def test_former_file_stays_where_the_new_one_is_refused(
     assert [path.read_bytes() for path in folder.iterdir()] == [b"former"]
 
 
+def test_file_of_something_else_is_not_replaced(model: ColourModel, folder: Path) -> None:
+    other = folder / "net.bin"
+    other.write_bytes(b"somebody's checkpoint")
+    with pytest.raises(ConfigError, match=r"net\.bin' is there, belongs to no 'net\.xml'"):
+        export(model, out(folder, "openvino"), format="openvino")
+    assert [file.read_bytes() for file in folder.iterdir()] == [b"somebody's checkpoint"]
+
+
+def test_a_former_pair_of_files_is_replaced(model: ColourModel, folder: Path) -> None:
+    for _ in range(2):
+        report = export(model, out(folder, "openvino"), format="openvino")
+    assert sorted(folder.iterdir()) == sorted(files_of(report.path))
+
+
+def test_the_cache_keeps_nothing_of_what_was_only_checked(
+    model: ColourModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
+    report = export(model, out(folder, "openvino"), format="openvino")
+    assert sorted(folder.iterdir()) == sorted(files_of(report.path))
+    assert not (tmp_path / "cache").exists()
+
+
 def test_windowed_transformer_is_refused_by_name(folder: Path) -> None:
     model = create_model(
         "encoder_decoder", num_classes=2, backbone="swin_tiny_patch4_window7_224", decoder="fcn", output_stride=32
@@ -263,9 +286,22 @@ def test_file_that_cannot_be_written_is_told(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export_module, "write_graph", is_full)
-    with pytest.raises(RunError, match="No space left on device"):
+    with pytest.raises(RunError, match="No space left on device") as caught:
         export(model, out(folder, format), format=format)
+    assert "free space" in caught.value.fix
     assert list(folder.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written_to_is_told(
+    model: ColourModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(export_module.tempfile, "TemporaryDirectory", refuse)
+    with pytest.raises(RunError, match=r"could not write .*net\.onnx: Permission denied") as caught:
+        export(model, out(folder, "onnx"))
+    assert caught.value.fix == "give an --out in a folder in which you may write"
 
 
 def test_bf16_file_holds_float32_and_is_run_in_bf16(model: ColourModel, folder: Path) -> None:
@@ -331,3 +367,16 @@ def test_missing_package_is_told_with_the_line_to_install_it(
     with pytest.raises(MissingExtraError, match=f"needs {package}") as caught:
         export(model, out(folder, "openvino"), format="openvino")
     assert line in caught.value.fix
+
+
+@each_format
+def test_a_network_of_one_short_side_is_exported_without_its_resize(tmp_path: Path, format: Format) -> None:
+    network = ColourModel(Preprocessing(short_side=64))
+    report = export(network, out(tmp_path, format), format=format)
+    picture = paint(5, (40, 90))[0]
+    mask, expected = (Predictor(source, "cpu")(picture).mask for source in (report.path, network))
+    assert np.array_equal(mask, expected)
+    for inside in ({"preprocessing": True}, {"argmax": True}):
+        with pytest.raises(ConfigError, match="shorter side is resized to 64 pixels, which is done outside"):
+            export(network, tmp_path / f"other{ENDINGS[format]}", format=format, **inside)
+    assert not (tmp_path / f"other{ENDINGS[format]}").exists()

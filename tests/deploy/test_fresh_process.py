@@ -33,6 +33,15 @@ def test_a_process_without_torch_is_smaller_than_this_one(tmp_path: Path, pictur
     assert 10 < peak < here  # torch is imported here
 
 
+def test_the_process_imports_nothing_from_where_the_user_is(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('a script of the user')")
+    monkeypatch.chdir(tmp_path)
+    file = write_onnx(tmp_path / "a.onnx")
+    assert peak_memory(file, picture, device="auto", runtime="onnx", precision="auto", threads=1) is not None
+
+
 def test_a_process_that_fails_is_told(tmp_path: Path, picture: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         peak = peak_memory(tmp_path / "none.onnx", picture, device="auto", runtime="onnx", precision="auto", threads=1)

@@ -13,6 +13,7 @@ from segwright.inference import Predictor, choosing
 from segwright.inference.choosing import MANY, fastest
 from segwright.inference.runtimes import Candidate, Options
 from tests.support.exported import record, write_onnx
+from tests.support.extras import needs
 
 BATCH = np.zeros((1, 3, 8, 9), np.float32)
 
@@ -177,8 +178,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    pytest.importorskip("onnxruntime", reason="these tests run it")
-    pytest.importorskip("openvino", reason="these tests run it")
+    needs("onnxruntime", "openvino")
     return write_onnx(tmp_path / "a.onnx")
 
 

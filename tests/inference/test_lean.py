@@ -13,6 +13,7 @@ from segwright.errors import RunError
 from segwright.inference import Predictor, torch_network
 from segwright.inference.choosing import FEW
 from segwright.inference.rewriting.rewrite import Rewrites, rewrites_of
+from segwright.inference.runtimes import Options, candidates
 from segwright.inference.torch_network import TorchNetwork
 from segwright.models import create_model, load_model_file, save_model
 from tests.support.fill import fill
@@ -45,7 +46,7 @@ def test_a_model_file_is_rewritten_at_its_first_picture_and_gives_the_same(file:
     predictor(IMAGE)
     done = done_to(predictor)
     assert done is not None
-    assert done.steps == ("drop", "fold", "channels_last")
+    assert done.steps == ("drop", "fold", "pyramid", "channels_last")
     assert (len(done.folded), done.norms_left, done.dropped) == (44, (), ("aux_heads",))
     assert np.abs(logits_of(predictor) - before).max() < 1e-5 * np.abs(before).max()
 
@@ -88,6 +89,23 @@ def test_a_rewrite_that_fails_its_check_leaves_the_network_as_it_was_trained(
         predictor(IMAGE)
     assert [record.message for record in caplog.records] == ["the network is run as it was trained: it differs"]
     assert np.array_equal(logits_of(predictor), before)
+
+
+def test_a_rewrite_that_fails_its_check_spoils_no_other_runtime(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(model: torch.nn.Module, **options: object) -> None:
+        for parameter in model.parameters():
+            parameter.data.zero_()
+        raise RunError("it differs")
+
+    monkeypatch.setattr(torch_network, "rewrite", spoil)
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)  # the real one takes a minute
+    plain, compiled = candidates(file, "auto", Options("cpu"))[0]
+    network = plain.start()
+    images = np.random.default_rng(1).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    before = network.run(images)
+    assert isinstance(network, TorchNetwork)
+    network.make_lean()
+    assert np.array_equal(compiled.start().run(images), before)
 
 
 def test_threads_that_begin_together_rewrite_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_preprocessing_of_the_model_is_followed(model: SegmentationModel) -> Non
     model.info = ModelInfo("fast_scnn", {}, model.info.classes, model.info.palette, steps)
     mask = Predictor(model, device="cpu")(image).mask
     assert_same_decision(mask, forward(model, as_images(image[..., ::-1], steps)))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (96, 128), (130, 97)], ids=str)
+def test_a_network_of_one_short_side_sees_every_picture_at_it(model: SegmentationModel, size: tuple[int, int]) -> None:
+    model.info = replace(model.info, preprocessing=Preprocessing(short_side=96))
+    image = picture(*size)
+    seen = model.info.preprocessing.size_of(size)
+    assert min(seen) == 96
+    enlarged = F.interpolate(as_images(image), size=seen, mode="bilinear")
+    logits = model.strided_logits(enlarged).logits.detach()
+    scores = F.interpolate(logits, size=size, mode="bilinear")[0]
+    assert_same_decision(Predictor(model, device="cpu")(image).mask, scores)
 
 
 def test_path_pil_image_and_array_give_the_same(model: SegmentationModel, tmp_path: Path) -> None:
@@ -369,6 +382,16 @@ def test_full_gpu_memory_advises_windows(model: SegmentationModel, monkeypatch: 
     with pytest.raises(RunError, match="33 x 40") as caught:
         Predictor(model, device="cpu")(picture(33, 40))
     assert "window" in caught.value.fix
+
+
+def test_full_memory_advises_windows(model: SegmentationModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def allocate(_: Tensor) -> SegmentationOutput:
+        return SegmentationOutput(torch.empty(1 << 60, dtype=torch.uint8), {})  # refused at once, without being tried
+
+    monkeypatch.setattr(model, "strided_logits", allocate)
+    with pytest.raises(RunError, match=r"33 x 40 .* does not fit into the memory of cpu") as caught:
+        Predictor(model, device="cpu")(picture(33, 40))
+    assert caught.value.fix == "predict in windows (window=(1024, 1024), --window 1024 1024)"
 
 
 def test_unusable_pictures_are_refused(model: SegmentationModel, tmp_path: Path) -> None:

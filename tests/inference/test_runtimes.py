@@ -13,11 +13,12 @@ from segwright.inference import Predictor
 from segwright.inference.runtimes import Options, candidates
 from segwright.runtime import mean_argmax, preprocess, resize_argmax
 from segwright.runtime.decide import resize
+from segwright.runtime.packages import import_silently
 from tests.support.exported import CLASSES, STEPS, expected_logits, record, write_onnx, write_openvino
+from tests.support.extras import needs
 
-pytest.importorskip("onnx", reason="onnx writes the files of these tests")
-pytest.importorskip("onnxruntime", reason="these tests run it")
-openvino = pytest.importorskip("openvino", reason="these tests run it")
+needs("onnx", "onnxruntime", "openvino")
+openvino = import_silently("openvino")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_missing_field_is_refused(key: str) -> None:
         Exported.from_metadata(metadata, "a.onnx")
 
 
+def test_file_that_the_system_does_not_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.onnx").write_bytes(b"\x08")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(WeightsError, match=r"a\.onnx' cannot be read \(Permission denied\)"):
+        check_file(tmp_path / "a.onnx")
+
+
 def test_endings_tell_exported_files() -> None:
     assert [name for name in ("a.onnx", "A.ONNX", "a.xml", "a.bin", "a.safetensors", "run") if is_exported(name)] == [
         "a.onnx",
@@ -81,7 +92,7 @@ def test_precision_is_the_files_own_or_bf16_of_float32(asked: str, own: Precisio
 def test_precision_that_the_file_lacks_is_refused(asked: str, own: Precision) -> None:
     with pytest.raises(ConfigError, match=f"exported in {own}, it cannot compute in {asked}") as caught:
         chosen_precision(asked, own, Path("a.onnx"))
-    assert f"--precision {asked}" in caught.value.fix
+    assert f"segwright export MODEL --format openvino --precision {asked}" in caught.value.fix
 
 
 def test_unknown_precision_is_refused() -> None:

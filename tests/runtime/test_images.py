@@ -11,6 +11,7 @@ from PIL import Image
 
 from segwright.errors import DataError, ShapeError
 from segwright.runtime import as_image, find_images, read_image
+from segwright.runtime.images import are_pictures
 
 ORIENTATION = 274
 
@@ -412,3 +413,13 @@ def test_no_source_says_what_is_read() -> None:
     with pytest.raises(DataError, match="no picture was given") as caught:
         find_images([])
     assert "jpg jpeg png webp bmp tif tiff gif" in caught.value.fix
+
+
+def test_words_that_mean_pictures_are_told_from_models(tmp_path: Path) -> None:
+    (tmp_path / "street[1].onnx").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    for word in ("missing.JPG", str(tmp_path), f"{tmp_path}/*.png", "a/street.tif"):
+        assert are_pictures(word)
+    for word in ("camvid/fast_scnn", "model.safetensors", str(tmp_path / "run"), str(tmp_path / "street[1].onnx")):
+        assert not are_pictures(word)

@@ -107,3 +107,12 @@ def test_missing_package_names_the_extra(path: Path, monkeypatch: pytest.MonkeyP
 def test_failure_at_a_picture_names_file_and_size(path: Path) -> None:
     with pytest.raises(RunError, match=r"a\.onnx' failed at 5 x 6 px"):
         OnnxNetwork(path).run(np.zeros((1, 4, 5, 6), np.float32))
+
+
+def test_failure_inside_of_the_graph_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(str(write_onnx(tmp_path / "a.onnx")))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "c"  # takes four channels; its convolution does not
+    onnx.save(model, str(tmp_path / "a.onnx"))
+    with pytest.raises(RunError, match=r"a\.onnx' failed at 5 x 6 px"):
+        OnnxNetwork(tmp_path / "a.onnx").run(np.zeros((1, 4, 5, 6), np.float32))
+    assert capfd.readouterr() == ("", "")

@@ -1,15 +1,20 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from segwright.errors import ConfigError, MissingExtraError, RunError, WeightsError
+from segwright.runtime.files import TEMPORARY
 from segwright.runtime.openvino_network import OpenVinoNetwork
+from segwright.runtime.packages import import_silently
 from tests.support.exported import CLASSES, expected_logits, record, write_onnx, write_openvino
+from tests.support.extras import needs
 
-ov = pytest.importorskip("openvino", reason="these tests run it")
-pytest.importorskip("onnx", reason="onnx writes the files of these tests")
+needs("openvino", "onnx")
+ov = import_silently("openvino")
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +86,24 @@ def test_a_result_outlives_the_next_picture(path: Path) -> None:
     assert np.array_equal(first, before)
 
 
+def test_threads_get_the_logits_of_their_own_pictures(path: Path) -> None:
+    network, batches = OpenVinoNetwork(path, threads=1), [images(height, 96) for height in (64, 96, 128, 160)]
+    expected = [expected_logits(batch) for batch in batches]
+    with ThreadPoolExecutor(len(batches)) as pool:
+        results = list(pool.map(network.run, batches * 25))
+    for result, logits in zip(results, expected * 25, strict=True):
+        assert result.shape == logits.shape
+        assert np.abs(result - logits).max() < 1e-5
+
+
+def test_compiled_network_of_a_temporary_file_is_kept_beside_it(cache: Path, tmp_path: Path) -> None:
+    folder = tmp_path / f"{TEMPORARY}1"
+    folder.mkdir()
+    OpenVinoNetwork(write_openvino(folder / "a.xml"))
+    assert list((folder / "compiled").glob("*.blob")) != []
+    assert not cache.exists()
+
+
 def test_compiled_network_is_kept_in_the_cache(path: Path, cache: Path) -> None:
     OpenVinoNetwork(path)
     (kept,) = (cache / "openvino").glob("*.blob")
@@ -147,6 +170,18 @@ def test_missing_package_names_the_extra(path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(MissingExtraError, match="openvino") as caught:
         OpenVinoNetwork(path)
     assert caught.value.fix == 'pip install "segwright[openvino]"'
+
+
+def test_memory_that_is_not_there_is_told(path: Path) -> None:
+    class Request:
+        def infer(self, *_: object, **__: object) -> NoReturn:
+            raise MemoryError("std::bad_alloc")
+
+    network = OpenVinoNetwork(path)
+    network._request = Request()
+    with pytest.raises(RunError, match=r"a\.xml' failed at 5 x 6 px .*bad_alloc") as caught:
+        network.run(images(5, 6))
+    assert "--window" in caught.value.fix
 
 
 def test_failure_at_a_picture_names_file_and_size(path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from segwright.info import ModelInfo, Preprocessing, generic_palette
 from segwright.runtime.exported import Exported, Input, Output, Precision
+from segwright.runtime.packages import import_silently
+from tests.support.extras import needs
 
 STEPS = Preprocessing(mean=(0.5, 0.25, 0.5), std=(0.5, 0.25, 1.0))
 CLASSES = ("sky", "road", "tree", "car")
@@ -75,7 +77,8 @@ def write_onnx(path: Path, exported: Exported | None = None, *, stride: int = 1,
 
 def write_openvino(path: Path, exported: Exported | None = None, *, stride: int = 1) -> Path:
     """The same network in OpenVINO's own format."""
-    ov = pytest.importorskip("openvino", reason="openvino writes the files of these tests")
+    needs("openvino")
+    ov = import_silently("openvino")
     exported = exported or record()
     source = write_onnx(path.with_name(f"{path.stem}-source.onnx"), exported, stride=stride)
     model = ov.Core().read_model(source)

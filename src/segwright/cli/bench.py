@@ -121,7 +121,7 @@ def how_measured(report: "Report") -> str:
     )
     return (
         f"{row.size[0]}x{row.size[1]} (height x width), from a JPEG file to a PNG mask, {threads}, "
-        f"{report.rounds} rounds in turn, on {report.machine}\n"
+        f"{report.rounds} round{'' if report.rounds == 1 else 's'} in turn, on {report.machine}\n"
         "network: without reading, preprocessing, resizing and writing; MB: peak of a fresh process\n"
         f"peak: measured here, {peaks or 'not for these precisions'}; "
         "bound: least time of the convolutions and products by arithmetic and memory\n"
@@ -137,5 +137,6 @@ def next_words(report: "Report", data: str | None) -> Sequence[object]:
     if best.is_fresh:
         return "train", data or "DATA", "--model", best.model
     if not is_exported(best.model) and best.runtime in ("onnx", "openvino"):
-        return "export", best.model, "--format", best.runtime, "--precision", best.precision
+        calibrate = ("--calibrate", data) if best.precision == "int8" and data else ()
+        return "export", best.model, "--format", best.runtime, "--precision", best.precision, *calibrate
     return "predict", best.model, "PICTURES", "--runtime", best.runtime

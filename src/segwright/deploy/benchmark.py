@@ -29,6 +29,7 @@ from segwright.evaluation import check_classes, evaluate
 from segwright.inference.views import first_batch
 from segwright.info import ModelInfo
 from segwright.runtime import prepare, read_image
+from segwright.runtime.files import TEMPORARY
 from segwright.runtime.machine import cpu_name, cpu_threads
 
 SIZE = (1024, 2048)
@@ -154,7 +155,7 @@ def benchmark(
     threads, tell = cpu_threads(threads), progress or _silent
     if data is not None:
         data.pairs(split)  # is refused now, if at all
-    with tempfile.TemporaryDirectory(prefix="segwright-") as name:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
         folder = Path(name)
         picture, mask = _draw(folder, size), folder / "mask.png"
         gathering = Gathering(folder, data, device, threads, tell)

@@ -6,6 +6,7 @@ only if both agree.
 
 import copy
 import dataclasses
+import errno
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -159,8 +160,7 @@ def export(
         raise WeightsError(f"'{model}' is an exported file already", fix="give the model.safetensors it was made from")
     if isinstance(model, SegmentationModel) and not hasattr(model, "info"):
         raise ConfigError("the model knows neither its classes nor its preprocessing", fix="make it with create_model")
-    path = _place(model, out, format, precision)
-    _spare_others(path)
+    path = _spared(_place(model, out, format, precision))
     work = _prepared(model, format, precision, preprocessing, argmax, calibrate, check, max_drop, progress or _silent)
     try:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=path.parent) as folder:
@@ -168,9 +168,10 @@ def export(
             for file in reversed(files_of(path)):  # the .xml last: where it is, its weights are
                 (Path(folder) / file.name).replace(file)
     except OSError as reason:
-        raise RunError(
-            f"could not write {path}: {reason.strerror or reason}", fix="free space, or give another --out"
-        ) from reason
+        # Without a number it is OpenVINO's word, for a full disk as a rule.
+        is_full = reason.errno in (None, errno.ENOSPC, errno.EDQUOT)
+        fix = "free space, or give another --out" if is_full else "give an --out in a folder in which you may write"
+        raise RunError(f"could not write {path}: {reason.strerror or reason}", fix=fix) from reason
     return dataclasses.replace(report, path=path)
 
 
@@ -373,18 +374,15 @@ def _place(model: SegmentationModel | str | Path, out: str | Path | None, format
     return path.with_suffix(ending)
 
 
-def _spare_others(path: Path) -> None:
-    """Refuse to replace a ``.bin`` of something else, such as the checkpoint that is to be exported.
-
-    Raises:
-        ConfigError: it stands alone, without the ``.xml`` it would belong to.
-    """
-    lonely = [file for file in files_of(path) if file != path and file.exists() and not path.exists()]
-    if lonely:
+def _spared(path: Path) -> Path:
+    """The file to write, unless its ``.bin`` belongs to something else, such as the checkpoint that is exported."""
+    weights = files_of(path)[-1]
+    if weights.exists() and not path.exists():
         raise ConfigError(
-            f"'{lonely[0]}' is there, belongs to no '{path.name}', and would be replaced",
+            f"'{weights}' is there, belongs to no '{path.name}', and would be replaced",
             fix="give another name with --out, or move that file",
         )
+    return path
 
 
 def _beside(model: SegmentationModel | str | Path, ending: str) -> Path:

@@ -34,7 +34,8 @@ def peak_memory(
     with tempfile.TemporaryDirectory(prefix="segwright-") as folder:
         words = [model, picture, Path(folder) / "mask.png", Path(folder) / "peak.json"]
         options = {"device": device, "runtime": runtime, "precision": precision, "threads": threads}
-        command = [sys.executable, "-c", _CODE, *map(str, words), json.dumps(options)]
+        # -P: nothing is imported from the folder in which the user happens to be.
+        command = [sys.executable, "-P", "-c", _CODE, *map(str, words), json.dumps(options)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]

@@ -126,11 +126,17 @@ def _torch_candidates(
     reload = partial(load_model, model) if isinstance(model, str | Path) else None
     network = load_model(model) if isinstance(model, str | Path) else model
 
+    started: list[torch_network.TorchNetwork] = []
+
     def start(compiled: bool) -> Network:
-        return torch_network.TorchNetwork(
-            network, device=options.device, precision=options.precision, threads=options.threads, compiled=compiled,
-            reload=reload,
+        # One model for both, as the first left it: rewritten, or read anew where that failed.
+        shared = started[0].model if started else network
+        made = torch_network.TorchNetwork(
+            shared, device=options.device, precision=options.precision, threads=options.threads, compiled=compiled,
+            reload=None if started else reload,
         )  # fmt: skip
+        started.append(made)
+        return made
 
     known = [
         Candidate("torch", lambda: start(compiled=False)),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from segwright.runtime import loops
+from segwright.runtime.machine import cache_folder
 
 Loop = Callable[..., None]
 
@@ -81,9 +82,7 @@ def prepare(*purposes: str) -> bool:
 
 def code_folder() -> Path:
     """Where machine code is kept: below ``$SEGWRIGHT_CACHE``, or ``segwright`` in the user's cache folder."""
-    if folder := os.environ.get("SEGWRIGHT_CACHE"):
-        return Path(folder).expanduser() / "compiled"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "segwright" / "compiled"
+    return cache_folder("compiled")
 
 
 @functools.cache

@@ -112,13 +112,17 @@ def check_file(path: Path) -> None:
     """Refuse what the runtimes would refuse in many words, or try to read as something else.
 
     Raises:
-        WeightsError: no such file, a folder, empty, or of another kind than its ending says.
+        WeightsError: no such file, a folder, not to be opened, empty, or of another kind than its ending says.
     """
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise WeightsError(f"exported file '{path}' {problem}", fix="give a file that segwright export wrote")
-    with path.open("rb") as file:
-        start = file.read(1024)
+    try:
+        with path.open("rb") as file:
+            start = file.read(1024)
+    except OSError as reason:
+        problem = f"exported file '{path}' cannot be read ({reason.strerror or reason})"
+        raise WeightsError(problem, fix="grant access to it, or give another file") from reason
     # ONNX: field 1, the version of the format, comes first. OpenVINO: the root element, behind the XML declaration.
     is_of_kind = b"<net" in start if path.suffix.lower() == ".xml" else start.startswith(b"\x08")
     if not is_of_kind:
@@ -177,7 +181,8 @@ def chosen_precision(asked: str, own: Precision, path: Path) -> Precision:
         return "bf16"
     raise ConfigError(
         f"'{path}' was exported in {own}, it cannot compute in {asked}",
-        fix=f"make one that can: segwright export MODEL --precision {asked}; --precision auto takes this one as it is",
+        fix=f"make one that can: segwright export MODEL --format openvino --precision {asked}; "
+        "--precision auto takes this one as it is",
     )
 
 

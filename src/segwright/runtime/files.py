@@ -10,6 +10,9 @@ from pathlib import Path
 
 from segwright.errors import RunError
 
+TEMPORARY = ".segwright-"
+"""What the names of files and folders begin with that are there for a while."""
+
 _DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -38,7 +41,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         'whole'
     """
     target = path.resolve()
-    temporary = target.with_name(f".segwright-{secrets.token_hex(8)}{target.suffix}")
+    temporary = target.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{target.suffix}")
     try:
         yield temporary
         if durable:
@@ -62,6 +65,11 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(data)
+
+
+def is_temporary(folder: Path) -> bool:
+    """Whether a folder is one that is removed with all that is in it."""
+    return folder.name.startswith(TEMPORARY)
 
 
 def _flush(path: Path) -> None:

@@ -107,6 +107,17 @@ def find_images(sources: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(path for source in sources for path in _find(source)))
 
 
+def are_pictures(word: str) -> bool:
+    """Whether a word on the command line means pictures and no model: a picture's name, a pattern, or another folder.
+
+    A folder with a model file or a run's settings is a model.
+    """
+    path = Path(word)
+    if path.is_dir():
+        return not any((path / name).exists() for name in ("model.safetensors", "config.yaml"))
+    return _is_picture(path) or (glob.has_magic(word) and not path.exists())
+
+
 def _find(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_file():

@@ -75,7 +75,7 @@ def _session(ort: Any, path: Path, threads: int) -> Any:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = threads  # given, so that it does not pin them to cores we may not use
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings speak to those who write graphs; errors are raised
+    options.log_severity_level = 4  # its warnings speak to those who write graphs; errors are raised, so not told twice
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as reason:  # the package's own errors have no common parent

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from segwright.runtime.exported import (
     only_cpu,
     unreadable,
 )
+from segwright.runtime.files import is_temporary
 from segwright.runtime.machine import cache_folder, cpu_threads
 
 
 class OpenVinoNetwork:
     """A network in OpenVINO's own format (``.xml`` with its ``.bin``) or in an ``.onnx`` file, on the CPU.
 
-    Compiled networks are kept in the user's cache folder, so that the next start is faster.
+    Compiled networks are kept in the user's cache folder, so that the next start is faster. Threads that share one
+    take turns.
 
     Args:
         path: a file that ``segwright export`` wrote.
@@ -63,11 +66,12 @@ class OpenVinoNetwork:
             raise ConfigError(
                 f"this CPU has no bf16, in which '{path}' would be computed", fix="use a file exported in fp32"
             )
-        settings = _settings("bf16" if self.precision == "bf16" else "f32", cpu_threads(threads))
+        settings = _settings("bf16" if self.precision == "bf16" else "f32", cpu_threads(threads), _cache_of(path))
         try:
             self._request = core.compile_model(model, "CPU", settings).create_infer_request()
         except RuntimeError as reason:
             raise unreadable(path, _last_line(reason)) from reason
+        self._turn = threading.Lock()  # a request that two threads use at once gives each the other's logits
         self.info, self.align_corners = self.exported.info, self.exported.align_corners
         self.takes, self.gives = self.exported.input, self.exported.output
 
@@ -78,25 +82,30 @@ class OpenVinoNetwork:
             RunError: the network failed at this size.
         """
         try:
-            array: Result = self._request.infer({self.takes: batch}, share_inputs=True)[self.gives]
-        except RuntimeError as reason:
+            with self._turn:
+                array: Result = self._request.infer({self.takes: batch}, share_inputs=True)[self.gives]
+        except (RuntimeError, MemoryError) as reason:
             raise could_not_run(self.path, batch, RuntimeError(_last_line(reason))) from reason
         if not array.size:  # seen of graphs whose sizes were wrong, instead of an error
             raise could_not_run(self.path, batch, RuntimeError("no logits came out"))
         return np.asarray(array)
 
 
-def _settings(precision: str, threads: int) -> dict[str, Any]:
+def _cache_of(path: Path) -> Path:
+    """Where the compiled network is kept; beside a file that is there for a while, so that both go together."""
+    return path.parent / "compiled" if is_temporary(path.parent) else cache_folder("openvino")
+
+
+def _settings(precision: str, threads: int, cache: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
     }
-    folder = cache_folder("openvino")
     with contextlib.suppress(OSError):  # without a cache it compiles anew
-        folder.mkdir(parents=True, exist_ok=True)
-    if os.access(folder, os.W_OK):
-        settings["CACHE_DIR"] = str(folder)
+        cache.mkdir(parents=True, exist_ok=True)
+    if os.access(cache, os.W_OK):
+        settings["CACHE_DIR"] = str(cache)
     return settings
 
 
