@@ -1,39 +1,50 @@
 """Where predictions go: the tree below each source is kept below the output folder, and nothing is overwritten."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from segwright.cli.console import say
 from segwright.errors import ConfigError, DataError
 
-
-class Job(NamedTuple):
-    """A picture and the files that its prediction is written to; ``None`` where one is not wanted."""
-
-    source: Path
-    mask: Path | None
-    overlay: Path | None
-    confidence: Path | None
-
-    def outputs(self) -> list[Path]:
-        return [path for path in (self.mask, self.overlay, self.confidence) if path is not None]
+if TYPE_CHECKING:
+    from segwright.inference.jobs import Job
 
 
 def plan_jobs(
-    sources: Sequence[str], out: Path, *, with_mask: bool, with_overlay: bool, with_confidence: bool
-) -> list[Job]:
+    sources: Sequence[str],
+    out: Path,
+    *,
+    with_mask: bool,
+    with_overlay: bool,
+    with_confidence: bool,
+    listed: Path | None = None,
+) -> list["Job"]:
     """The files to write for every picture: STEM.png, STEM_overlay.jpg, STEM_confidence.png.
 
+    Args:
+        sources: files, folders and patterns.
+        out: the folder for the predictions.
+        with_mask, with_overlay, with_confidence: which of them are wanted.
+        listed: a text file with a picture's path per line; below ``out`` they keep their tree from the folder on that
+            they have in common. One that does not exist is no error here.
+
     Raises:
-        DataError: a source that does not exist or holds no picture.
-        ConfigError: ``out`` is a file, outputs would land beside source pictures, or two pictures would share one.
+        DataError: a source that does not exist or holds no picture, or a list that cannot be read or is empty.
+        ConfigError: nothing was given, ``out`` is a file, outputs would land beside source pictures, or two pictures
+            would share one.
     """
+    from segwright.inference.jobs import Job
+
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out '{out}' is a file", fix="give a folder")
+    if not sources and listed is None:
+        raise ConfigError("no picture was given", fix="give pictures, folders, quoted patterns, or --list FILE")
     jobs = []
-    for source, place in _places(sources, out).items():
+    places = {**(_places(sources, out) if sources else {}), **(_listed_places(listed) if listed else {})}
+    for source, place in places.items():
         mask, overlay, confidence = _outputs(out / place)
         jobs.append(
             Job(
@@ -70,6 +81,22 @@ def _places(sources: Sequence[str], out: Path) -> dict[Path, Path]:
                 seen.add(path.resolve())
                 places[path] = path.relative_to(root)
     return places
+
+
+def _listed_places(path: Path) -> dict[Path, Path]:
+    """The pictures of a list and their paths below the output folder."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as reason:
+        raise DataError(f"list '{path}' cannot be read ({reason.strerror})", fix="check the path") from reason
+    if any(b"\0" in line for line in lines):
+        raise DataError(f"list '{path}' is no text", fix="give a file with the path of a picture in each line")
+    # Not resolved: a link stays where it is, and each picture counts once by its name.
+    sources = {os.path.abspath(name): Path(name) for line in lines if (name := os.fsdecode(line.strip()))}  # noqa: PTH100
+    if not sources:
+        raise DataError(f"list '{path}' names no picture", fix="write the path of a picture in each line")
+    root = os.path.commonpath([os.path.dirname(source) for source in sources])  # noqa: PTH120
+    return {source: Path(place).relative_to(root) for place, source in sources.items()}
 
 
 def _root(source: str) -> Path:
@@ -117,7 +144,7 @@ def _out_among_sources(out: Path) -> ConfigError:
     return ConfigError(f"--out '{out}' is a folder of source pictures", fix="give another --out")
 
 
-def _check(jobs: Sequence[Job], out: Path) -> None:
+def _check(jobs: Sequence["Job"], out: Path) -> None:
     folders = {folder for job in jobs for folder in (job.source.parent.resolve(), job.source.resolve().parent)}
     owners: dict[Path, Path] = {}
     for job in jobs:
