@@ -354,3 +354,29 @@ def test_pictures_that_cannot_be_read_are_named(tmp_path: Path, content: bytes |
         path.write_bytes(content if isinstance(content, bytes) else path.read_bytes()[:-300])
     with pytest.raises(DataError, match=r"picture '.*image.jpg' cannot be read"):
         sampled(path, Augmentation((32, 32)), 0)
+
+
+def test_rare_class_crops_show_a_pixel_of_the_class_that_weighs_most(tmp_path: Path) -> None:
+    pixels, labels = np.zeros((60, 90, 3), np.uint8), np.zeros((60, 90), np.uint8)
+    labels[3, 80] = 2  # a single pixel
+    picture, mask = tmp_path / "a.png", tmp_path / "b.png"
+    Image.fromarray(pixels).save(picture)
+    Image.fromarray(labels).save(mask)
+
+    def shown(share: float, weights: tuple[float, ...]) -> float:
+        augmentation = Augmentation((20, 20), (1.0, 1.0), rare_class_crops=share, class_weights=weights)
+        draws = [training_sample(picture, mask, READER, augmentation, np.random.default_rng(i)) for i in range(40)]
+        return float(np.mean([bool((draw.mask == 2).any()) for draw in draws]))
+
+    assert shown(0.0, ()) < 0.3
+    assert shown(1.0, (0.0, 1.0, 1.0)) == 1.0  # class 1 is not there, class 0 weighs nothing
+    assert 0.3 < shown(0.5, (0.0, 1.0, 1.0)) < 0.9
+    assert shown(1.0, (1.0, 1.0, 0.0)) < 0.3
+
+
+@pytest.mark.parametrize("size", [(30, 40), (120, 160)], ids=str)
+def test_pictures_of_every_size_are_seen_at_one_short_side(size: tuple[int, int]) -> None:
+    augmentation = Augmentation((60, 60), (1.0, 1.0), short_side=60)
+    window = draw_window(np.random.default_rng(0), size, augmentation)
+    assert (window.height, window.width) == (size[0], size[0])  # a square of the whole height
+    assert (window.out_height, window.out_width) == (60, 60)

@@ -37,19 +37,25 @@ class Augmentation:
     Args:
         crop_size: (height, width) of what the network sees.
         scale: range of the random scale; 0.5 to 2 in most papers. Equal ends switch it off.
+        short_side: length of a picture's shorter side at scale 1, in pixels; ``None`` for its own.
         flip: probability of a horizontal flip.
         brightness, contrast, saturation: largest relative change, 0..1.
         channel_noise: largest relative change of each colour channel on its own, 0..1.
+        rare_class_crops: share of the crops that show a pixel of a class drawn by ``class_weights``.
+        class_weights: how often each class is to be shown by those crops, among the classes of one picture.
         fill: RGB colour (0..255) beyond the picture's edge; the mask is ignored there.
     """
 
     crop_size: tuple[int, int]
     scale: tuple[float, float] = (0.5, 2.0)
+    short_side: int | None = None
     flip: float = 0.5
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
     channel_noise: float = 0.0
+    rare_class_crops: float = 0.0
+    class_weights: tuple[float, ...] = ()
     fill: tuple[int, int, int] = (124, 116, 104)
 
 
@@ -75,19 +81,30 @@ class Window(NamedTuple):
         return self._replace(top=top, left=left, height=height, width=width)
 
 
-def draw_window(rng: np.random.Generator, size: tuple[int, int], augmentation: Augmentation) -> Window:
+def draw_window(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    augmentation: Augmentation,
+    shown: tuple[int, int] | None = None,
+) -> Window:
     """A random scale and place: the box of the picture that the crop will show.
 
     Args:
         rng: the sample's own generator.
         size: (height, width) of the picture.
         augmentation: crop size and scale range.
+        shown: row and column of a pixel that the box must hold.
     """
     scale = rng.uniform(*augmentation.scale)
+    if augmentation.short_side is not None:
+        scale *= augmentation.short_side / min(size)
     box: list[tuple[int, int, int]] = []
-    for side, crop in zip(size, augmentation.crop_size, strict=True):
+    for side, crop, place in zip(size, augmentation.crop_size, shown or (None, None), strict=True):
         seen = max(1, min(side, round(crop / scale)))
-        start = int(rng.integers(0, side - seen + 1))
+        first, last = 0, side - seen
+        if place is not None:
+            first, last = max(first, place - seen + 1), min(last, place)
+        start = int(rng.integers(first, last + 1))
         box.append((start, seen, crop if seen < side else min(crop, max(1, round(side * scale)))))
     (top, height, out_height), (left, width, out_width) = box
     return Window(top, left, height, width, out_height, out_width)
@@ -117,14 +134,18 @@ def training_sample(
         DataError: a file that cannot be read, sizes that differ, or a mask value that means nothing.
     """
     decoded = decoded or DecodedFiles()
+    raw = decoded.get(mask_path, lambda: read_raw_mask(mask_path))
+    shown = None
+    if augmentation.rare_class_crops and rng.random() < augmentation.rare_class_crops:
+        shown = draw_pixel(rng, reader.decode(raw, mask_path, whole=raw), augmentation.class_weights)
     try:
         with Image.open(image_path) as picture:
             refuse_greater_depth(picture, f"picture '{image_path}'")
             size = shown_size(picture)
-            image, window = read_window(picture, draw_window(rng, size, augmentation), decoded)
+            window = draw_window(rng, size, augmentation, shown if raw.shape[:2] == size else None)
+            image, window = read_window(picture, window, decoded)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
         raise unreadable_picture(image_path, reason) from reason
-    raw = decoded.get(mask_path, lambda: read_raw_mask(mask_path))
     if raw.shape[:2] != size:
         raise sizes_differ(image_path, size, mask_path, raw.shape[:2])
     rows, columns = nearest_positions(window, size)
@@ -134,6 +155,20 @@ def training_sample(
         image, mask = image.flip(-1), mask[:, ::-1].copy()
     image = jitter_colour(image, rng, augmentation)
     return pad_sample(image, mask, reader.labels.ignore_index, augmentation, str(image_path), rng)
+
+
+def draw_pixel(
+    rng: np.random.Generator, labels: NDArray[np.integer], weights: tuple[float, ...]
+) -> tuple[int, int] | None:
+    """Row and column of a pixel of a class that is drawn by its weight among the mask's; None where it has none."""
+    present = [int(value) for value in np.unique(labels) if value < len(weights) and weights[value] > 0]
+    if not present:
+        return None
+    shares = np.array([weights[value] for value in present])
+    chosen = rng.choice(present, p=shares / shares.sum())
+    places = np.flatnonzero(labels == chosen)
+    row, column = divmod(int(places[rng.integers(len(places))]), labels.shape[1])
+    return row, column
 
 
 def shown_size(picture: Image.Image) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """Losses: pixel cross-entropy, its hard-example forms, and the sum over a network's named outputs."""
 
 from segwright.losses.auxiliary import AUX_LOSSES
+from segwright.losses.dice import dice
+from segwright.losses.distillation import distillation
 from segwright.losses.label_codes import LabelCodeLoss
 from segwright.losses.pixel import LOSSES, cross_entropy, ohem_cross_entropy, ohem_cross_entropy_by_loss
 from segwright.losses.segmentation import SegmentationLoss
@@ -13,6 +15,8 @@ __all__ = [
     "SegmentationLoss",
     "class_weights",
     "cross_entropy",
+    "dice",
+    "distillation",
     "ohem_cross_entropy",
     "ohem_cross_entropy_by_loss",
 ]

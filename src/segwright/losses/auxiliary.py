@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segwright.layers.sharing import batch_share
 from segwright.registry import Registry
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
@@ -28,7 +29,7 @@ def semantic_encoding(prediction: Tensor, masks: Tensor, *, pixel_loss: PixelLos
     present = class_presence(masks, prediction.shape[1], ignore_index)
     is_labelled = (masks != ignore_index).flatten(1).any(1)[:, None].to(prediction)
     losses = F.binary_cross_entropy_with_logits(prediction, present.to(prediction), reduction="none")
-    return (losses * is_labelled).sum() / (is_labelled.sum() * prediction.shape[1]).clamp(min=1)
+    return (losses * is_labelled).sum() / batch_share(is_labelled.sum() * prediction.shape[1], least=1)
 
 
 def class_presence(masks: Tensor, num_classes: int, ignore_index: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segwright.layers import resize
+from segwright.layers.sharing import batch_draw, batch_share
 from segwright.losses.auxiliary import AUX_LOSSES, PixelLoss
 from segwright.losses.pixel import LOSSES, cross_entropy, pixel_losses
 from segwright.registry import Registry
@@ -39,8 +40,8 @@ def balanced_edges(prediction: Tensor, masks: Tensor, *, pixel_loss: PixelLoss, 
     """
     labels = edge_labels(masks, ignore_index=ignore_index)[:, None]
     is_edge, is_plain = labels == 1, labels == 0
-    edges, plain = is_edge.sum(), is_plain.sum()
-    pixels = (edges + plain).clamp(min=1)
+    edges, plain = batch_share(is_edge.sum()), batch_share(is_plain.sum())
+    pixels = batch_share(is_edge.sum() + is_plain.sum(), least=1)
     weights = (is_edge * plain + is_plain * edges) / pixels
     logits = resize(prediction.float(), (masks.shape[-2], masks.shape[-1]))
     losses = F.binary_cross_entropy_with_logits(logits, is_edge.to(logits), reduction="none")
@@ -105,14 +106,15 @@ def dual_task_to(
     logits = output.logits.float()
     is_valid = (masks != ignore_index)[:, None]
     if noise:
-        logits = logits - torch.empty_like(logits).exponential_().log()  # plus a draw of Gumbel's distribution
+        # Plus a draw of Gumbel's distribution.
+        logits = logits - batch_draw(logits, lambda drawn: drawn.exponential_()).log()
     classes = torch.where(is_valid[:, 0], masks, 0)
     truth = torch.zeros_like(logits).scatter_(1, classes[:, None], 1.0)
     predicted = boundary_strength((logits / temperature).softmax(dim=1), is_valid)
     wanted = boundary_strength(truth, is_valid)
     difference = (predicted - wanted).abs()
     parts = [
-        (difference * where).sum() / where.sum().clamp(min=1)
+        (difference * where).sum() / batch_share(where.sum(), least=1)
         for where in ((strength > _SHARE_OF_EDGE) & is_valid for strength in (predicted, wanted))
     ]
     return torch.stack(parts).mean()
@@ -197,4 +199,4 @@ def image_weighted_cross_entropy(
     weights = per_class.gather(1, classes.flatten(1)).view_as(masks) * is_valid
     losses = pixel_losses(logits, masks, ignore_index, None, label_smoothing)
     per_image = (weights * losses).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1).clamp(min=1e-12)
-    return per_image.sum() / is_valid.flatten(1).any(dim=1).sum().clamp(min=1)
+    return per_image.sum() / batch_share(is_valid.flatten(1).any(dim=1).sum(), least=1)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segwright.errors import ShapeError
+from segwright.layers.sharing import batch_share
 
 Encode = Callable[[Tensor, int], Tensor]
 """``f(masks, ignore_index)``: (N, H, W) labels to the (N, code_channels, h, w) codes of their patches."""
@@ -40,4 +41,4 @@ class LabelCodeLoss:
             )
         is_labelled = F.max_pool2d((masks != ignore_index).to(prediction)[:, None], self.ratio, ceil_mode=True)
         distance = (prediction - codes).square().mean(1, keepdim=True)
-        return (distance * is_labelled).sum() / is_labelled.sum().clamp(min=1)
+        return (distance * is_labelled).sum() / batch_share(is_labelled.sum(), least=1)

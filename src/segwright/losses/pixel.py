@@ -1,6 +1,7 @@
 """Losses between logits and masks of the same height and width.
 
-All compute in float32 and give 0 with a graph, not NaN, where no pixel is valid.
+All compute in float32 and give 0 with a graph, not NaN, where no pixel is valid. "The batch" is that of all processes
+which share it (:mod:`segwright.layers.sharing`).
 """
 
 import math
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from segwright.layers.sharing import batch_count, batch_share, batch_values
 from segwright.registry import Registry
 
 LOSSES: Registry[Tensor] = Registry("loss")
@@ -33,7 +35,7 @@ def cross_entropy(
         label_smoothing: share of the target spread evenly over all classes, 0..1.
     """
     losses = pixel_losses(logits, masks, ignore_index, weight, label_smoothing)
-    return losses.sum() / _pixel_weights(masks, ignore_index, weight).sum().clamp(min=1e-12)
+    return losses.sum() / batch_share(_pixel_weights(masks, ignore_index, weight).sum(), least=1e-12)
 
 
 @LOSSES.register
@@ -58,14 +60,14 @@ def ohem_cross_entropy(
         min_kept: K; ``None`` for 1/16 of all pixels of the batch. With K above the number of valid pixels all count.
     """
     valid = masks != ignore_index
-    kept = masks.numel() // 16 if min_kept is None else min_kept
+    kept = batch_count(masks.numel()) // 16 if min_kept is None else min_kept
     with torch.no_grad():
         index = torch.where(valid, masks, 0)[:, None]
         probability = logits.float().softmax(dim=1).gather(1, index)[:, 0][valid]
-        if 0 < kept <= probability.numel():
-            threshold = max(threshold, float(probability.kthvalue(kept).values))
-        elif kept > probability.numel():
+        if kept > batch_count(probability.numel()):
             threshold = 1.0
+        elif batch_count(int((probability <= threshold).sum())) < kept:
+            threshold = -float(_largest(-probability, kept))
         hard = valid.clone()
         hard[valid] = probability <= threshold
     hard_masks = torch.where(hard, masks, ignore_index)
@@ -94,11 +96,22 @@ def ohem_cross_entropy_by_loss(
     """
     valid = masks != ignore_index
     losses = pixel_losses(logits, masks, ignore_index, weight, label_smoothing)[valid]
-    if losses.numel() == 0:
-        return logits.float().sum() * 0.0
-    kept = min(losses.numel(), max(1, losses.numel() // 16 if min_kept is None else min_kept))
-    hard = losses[losses > -math.log(threshold)]
-    return hard.mean() if hard.numel() >= kept else losses.topk(kept).values.mean()
+    count = batch_count(losses.numel())
+    kept = min(count, max(1, count // 16 if min_kept is None else min_kept))
+    is_hard = losses > -math.log(threshold)
+    if batch_count(int(is_hard.sum())) >= kept:
+        return losses[is_hard].sum() / batch_share(is_hard.sum(), least=1)
+    limit = _largest(losses.detach(), kept)
+    above, equal = ~(losses <= limit), losses == limit  # what is not a number stays in the sum
+    ties = (kept - batch_count(int(above.sum()))) / max(1, batch_count(int(equal.sum())))  # the share that counts
+    amount = batch_share(above.sum() + ties * equal.sum(), least=1)
+    return (losses[above].sum() + ties * losses[equal].sum()) / amount
+
+
+def _largest(values: Tensor, kept: int) -> Tensor:
+    """The ``kept``-th largest of all processes' values."""
+    candidates = batch_values(values.topk(min(kept, values.numel()), sorted=False).values)
+    return candidates.kthvalue(candidates.numel() - kept + 1).values
 
 
 def pixel_losses(
