@@ -60,7 +60,7 @@ def test_unknown_key_in_a_recipe_names_file_and_nearest(tmp_path: Path) -> None:
         ("data", "flip", 1.5, "less than or equal to 1"),
         ("data", "scale", [0, 1], "greater than 0"),
         ("data", "path", 5, "valid string"),
-        ("loss", "class_weights", "sqrt", "'none', 'median_frequency' or 'log'"),
+        ("loss", "class_weights", "sqrt", "'none', 'auto', 'median_frequency' or 'log'"),
     ],
 )
 def test_bad_value_names_key_value_and_what_is_allowed(group: str, leaf: str, value: Any, allowed: str) -> None:
@@ -76,8 +76,12 @@ def test_bad_value_names_key_value_and_what_is_allowed(group: str, leaf: str, va
     [
         ("train.lr", 0, "give a number above 0, for example --set train.lr=0.045 (Highest learning rate)"),
         ("train.lr", "fast", "give a number, for example --set train.lr=0.045 (Highest learning rate)"),
-        ("train.batch_size", 0, "give a number of at least 1, for example --set train.batch_size=12 ("),
-        ("train.batch_size", 2.5, "give a whole number, for example --set train.batch_size=12 ("),
+        (
+            "train.batch_size",
+            0,
+            "give a number of at least 1, or null for none, for example --set train.batch_size=12 (",
+        ),
+        ("train.batch_size", 2.5, "give a whole number, or null for none, for example --set train.batch_size=12 ("),
         ("train.momentum", 1.0, "give a number below 1, for example --set train.momentum=0.9 ("),
         ("train.ema", "none", "give a number, or null for none, for example --set train.ema=0.999 ("),
         ("train.optimizer", "adam", "give 'sgd' or 'adamw', for example --set train.optimizer=sgd ("),

@@ -13,6 +13,7 @@ EXIT_CODES = {
     "WeightsError": 3,
     "MissingExtraError": 4,
     "RunError": 1,
+    "ProcessError": 1,
     "Interrupted": 130,
 }
 

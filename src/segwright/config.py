@@ -47,8 +47,16 @@ class DataSettings(_Settings):
     """Split to validate on."""
     crop_size: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of the training crop; none: the pictures' median size, at most 512x1024."""
+    short_side: PositiveInt | None = None
+    """Pixels of the shorter side to which pictures are resized, in training and ever after; none: as they are."""
     scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
     """Range of the random scale."""
+    rare_class_crops: Share = 0.0
+    """Share of the crops that show a pixel of a class drawn by its rarity."""
+    classmix: Share = 0.0
+    """Share of the samples over which half of another sample's classes are pasted."""
+    cutmix: Share = 0.0
+    """Share of the samples over which a box of another sample is pasted."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
     brightness: Share = 0.3
@@ -83,6 +91,8 @@ class ModelSettings(_Settings):
     """Options of the network's builder."""
     weights: str | None = None
     """What to start from: imagenet, a model file, run folder, checkpoint or id of models list; none: fresh weights."""
+    teacher: str | None = None
+    """A larger trained network to learn from beside the labels: a model file, run folder or id; none: labels alone."""
     label_codes: str = "auto"
     """W of DUpsampling: auto, exact, randomized or sgd, fitted to the training labels; none; or their file."""
 
@@ -94,10 +104,16 @@ class LossSettings(_Settings):
     """Pixel loss: cross_entropy, image_weighted_cross_entropy, ohem_cross_entropy or ohem_cross_entropy_by_loss."""
     options: dict[str, int | float] = Field(default_factory=dict)
     """Options of the pixel loss, such as threshold and min_kept of OHEM."""
-    class_weights: Literal["none", "median_frequency", "log"] = "none"
-    """Weight classes by the training masks' pixel counts."""
+    class_weights: Literal["none", "auto", "median_frequency", "log"] = "none"
+    """Weight classes by the training masks' pixel counts; auto: log where the rarest class holds less than 1 %."""
     label_smoothing: Share = 0.0
     """Share of the target spread evenly over all classes."""
+    distillation: PositiveFloat = 1.0
+    """Weight of the divergence from the teacher's class probabilities; only with model.teacher."""
+    distillation_temperature: PositiveFloat = 1.0
+    """By which both networks' logits are divided there."""
+    dice: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the soft Dice loss beside the pixel loss of the main prediction."""
     pixel_stride: PositiveInt = 1
     """The main loss reads every n-th row and column, drawn anew each step; 1 reads every pixel."""
     aux_pixel_stride: PositiveInt = 1
@@ -113,14 +129,16 @@ class TrainSettings(_Settings):
     """Passes over the training pictures; none: 100 when iters and minutes are not given either."""
     minutes: PositiveFloat | None = None
     """Time budget: the number of steps is fixed from a short measurement at the start."""
-    batch_size: PositiveInt = 12
-    """Pictures per step and process."""
+    batch_size: PositiveInt | None = None
+    """Pictures per batch and process; none: 12, or what memory and pictures allow, accumulated up to 8 a step."""
     accumulate: PositiveInt = 1
     """Batches whose gradients are added before each optimizer step."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or AdamW."""
     lr: PositiveFloat = 0.045
     """Highest learning rate."""
+    head_lr_factor: PositiveFloat = 1.0
+    """Of the learning rate outside the trunk; the authors of several systems take 10."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Of SGD; the first beta of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 4e-5
@@ -135,12 +153,16 @@ class TrainSettings(_Settings):
     """Largest norm of the gradient; none: not clipped."""
     ema: Share | None = 0.999
     """Decay of the moving average of the weights, which is what is evaluated and saved; none: no average."""
+    batch_norm: Literal["auto", "sync", "local", "frozen"] = "auto"
+    """Statistics of the batch in all processes, in its own, or the starting weights' kept; auto: sync, alone local."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the network's arithmetic; losses and weights stay in float32. auto: bf16 where the machine computes in it."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: PositiveInt | None = None
     """CPU threads of the training process; none: PyTorch's choice."""
+    process_timeout: PositiveFloat = 600.0
+    """Seconds after which one of several processes gives up waiting for the others."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of weights, order and augmentation."""
     log_every: PositiveInt | None = None
@@ -283,13 +305,16 @@ _ALLOWED = {
 _EXAMPLES: dict[str, Any] = {
     "data.path": "data/streets",
     "data.crop_size": [352, 480],
+    "data.short_side": 720,
     "data.workers": 4,
     "model.weights": "runs/first",
+    "model.teacher": "runs/large",
     "model.options": {"variant": "paper"},
     "loss.options": {"threshold": 0.7},
     "train.iters": 2000,
     "train.epochs": 100,
     "train.minutes": 30,
+    "train.batch_size": 12,
     "train.threads": 4,
     "train.clip_grad_norm": 1.0,
     "train.log_every": 50,
@@ -318,7 +343,7 @@ def _explain(error: ErrorDetails, source: str, example: str) -> ConfigError:
 
 def _unknown_key(key: str, source: str) -> ConfigError:
     known = known_keys()
-    near = did_you_mean(key, known) or did_you_mean(f"train.{key}", known)
+    near = did_you_mean(key, [*known, *Config.model_fields]) or did_you_mean(f"train.{key}", known)
     return ConfigError(f"{source}: unknown key '{key}'{near}", fix=_ALL_KEYS)
 
 

@@ -9,6 +9,7 @@
     ├── WeightsError             3: bad model file or checkpoint
     ├── MissingExtraError        4: an optional package is not installed
     ├── RunError                 1: training, evaluation or saving could not go on
+    │   └── ProcessError         1: another process of the run failed, or could not be met
     └── Interrupted              130: stopped by the user, state saved
 """
 
@@ -25,6 +26,8 @@ class SegmentationError(Exception):
     """
 
     exit_code = 1
+    is_told: bool | None = None
+    """Of a run in several processes: whether another one tells it; ``None`` where they did not talk about it."""
 
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)
@@ -67,6 +70,10 @@ class MissingExtraError(SegmentationError):
 
 class RunError(SegmentationError):
     """Training, evaluation or saving could not go on."""
+
+
+class ProcessError(RunError):
+    """One of a run's other processes failed, or the processes did not meet."""
 
 
 class Interrupted(SegmentationError):

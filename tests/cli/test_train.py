@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -34,6 +35,22 @@ def test_dry_run_prints_settings_and_writes_nothing(
     assert settings["data"]["crop_size"] == [64, 96]
     assert "3 epochs of 4 pictures" in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_tells_what_is_chosen_and_why(segwright: Command, scenes: Path) -> None:
+    result = segwright("train", scenes, "--crop-size", 32, 64, "--set", "loss.class_weights=auto", "--dry-run")
+    settings = yaml.safe_load(result.out)
+    assert settings["train"]["batch_size"] == 4
+    assert settings["loss"]["class_weights"] in ("log", "none")
+    said = [" ".join(line.split()) for line in result.err.splitlines()]
+    reasons = [
+        "batch size 4 (auto: 4 training pictures; a crop of 32x64 needs about ",
+        "precision ",
+        "workers ",
+        "iters ",
+    ]
+    assert all(any(line.startswith(reason) and "(auto: " in line for line in said) for reason in reasons)
+    assert any(re.match(r"class weights (log|none) \(auto: the rarest class, ", line) for line in said)
 
 
 def test_dry_run_is_a_recipe(segwright: Command, scenes: Path, tmp_path: Path) -> None:
@@ -128,8 +145,11 @@ def test_start_from_weights_of_other_classes_is_told_once(
         ("train DATA --device cuda:9 --dry-run", 2, "cuda:9"),
         ("train nowhere", 3, "nowhere"),
         ("train --resume nowhere", 2, "nowhere"),
-        ("train DATA --resume RUN", 2, "--resume"),
-        ("train --resume RUN --lr 0.1", 2, "--resume"),
+        ("train --resume RUN --out OTHER", 2, "--resume"),
+        ("train --resume RUN --dry-run", 2, "--resume"),
+        ("train --resume RUN --lr 0.5", 2, "train.lr: 0.045 -> 0.5"),
+        ("train --resume RUN --minutes 5", 2, "--iters N"),
+        ("train DATA --allow-changes --iters 1", 2, "--resume"),
         ("train DATA --out RUN --iters 1", 2, "not empty"),
     ],
 )

@@ -85,6 +85,26 @@ def test_optimizer_has_the_settings(name: str, kind: type) -> None:
     assert all(group.get("momentum", group.get("betas")) in (0.8, (0.8, 0.999)) for group in optimizer.param_groups)
 
 
+def test_head_has_its_own_rate_and_the_trunk_the_run_s() -> None:
+    model = create_model("fcn", num_classes=2, backbone="resnet18")
+    optimizer = build_optimizer(model, TrainSettings(no_decay=("norm", "bias"), head_lr_factor=10))
+    set_learning_rate(optimizer, 0.5)
+    names = {
+        rate: set[str]().union(*(names_in(model, group) for group in optimizer.param_groups if group["lr"] == rate))
+        for rate in (0.5, 5.0)
+    }
+    trunk = {name for name, _ in model.named_parameters() if name.startswith("backbone.")}
+    assert names[0.5] == trunk
+    assert names[5.0] == dict(model.named_parameters()).keys() - trunk
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [4e-5, 0.0, 4e-5, 0.0]
+
+
+def test_network_without_a_trunk_is_all_head() -> None:
+    optimizer = build_optimizer(nn.Linear(2, 2), TrainSettings(head_lr_factor=3))
+    set_learning_rate(optimizer, 1.0)
+    assert [group["lr"] for group in optimizer.param_groups] == [3.0]
+
+
 def test_poly_schedule_equals_torch_s() -> None:
     settings = TrainSettings(lr=0.01, power=0.9)
     recorded = RECORDED["torch_PolynomialLR_p09_100"]

@@ -88,7 +88,7 @@ def test_resumed_run_records_no_step_twice(scenes: Path, tmp_path: Path) -> None
     assert [record["step"] for record in records(tmp_path / "run") if "miou" in record] == [2, 4, 6]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_run_is_saved_and_says_how_to_go_on(number: int, scenes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my run"
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
@@ -110,8 +110,9 @@ def test_second_ctrl_c_stops_at_once(scenes: Path, tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="stopped at once after step 1") as stopped:
         run(tiny_config(scenes), tmp_path / "run", reporter=Listener(press_twice))
+    assert stopped.value.fix == "run the command again"
     assert not (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()
 
 

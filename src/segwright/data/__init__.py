@@ -2,7 +2,7 @@
 
 from segwright.data.check import DataReport, Problem, check_data
 from segwright.data.dataset import Pair, SegmentationData
-from segwright.data.loader import StreamSampler, TrainingSamples, training_loader
+from segwright.data.loader import SampleLoader, StreamSampler, TrainingSamples, training_loader
 from segwright.data.masks import Labels, MaskReader
 from segwright.data.source import load_data
 from segwright.data.transforms import Augmentation
@@ -14,6 +14,7 @@ __all__ = [
     "MaskReader",
     "Pair",
     "Problem",
+    "SampleLoader",
     "SegmentationData",
     "StreamSampler",
     "TrainingSamples",

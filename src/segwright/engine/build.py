@@ -1,6 +1,7 @@
 """From settings to objects: the only place that does it."""
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,7 +9,6 @@ from functools import partial
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from segwright.config import Config, LossSettings, TrainSettings
 from segwright.data import (
@@ -16,6 +16,7 @@ from segwright.data import (
     DataReport,
     MaskReader,
     Pair,
+    SampleLoader,
     SegmentationData,
     StreamSampler,
     TrainingSamples,
@@ -24,12 +25,14 @@ from segwright.data import (
 from segwright.engine.checkpoint import TrainState
 from segwright.engine.codes import RunCodes, upsampler_of
 from segwright.engine.distributed import StridedNetwork
+from segwright.engine.normalise import Normalise
+from segwright.engine.norms import arrange_norms
 from segwright.engine.optim import RunningStatistics, WeightAverage, build_optimizer
+from segwright.engine.teacher import Teacher, build_teacher
 from segwright.errors import ConfigError, did_you_mean
 from segwright.info import Preprocessing
 from segwright.losses import LOSSES, LabelCodeLoss, SegmentationLoss, class_weights
 from segwright.models import SegmentationModel, build_model
-from segwright.types import Sample
 from segwright.zoo import start_from
 
 
@@ -47,6 +50,7 @@ class Training:
         val_pairs, reader: of the validation split.
         normalise: uint8 images on the device to the network's input.
         statistics: the network's running statistics before a step.
+        teacher: a trained network to learn from beside the labels, if any.
     """
 
     settings: TrainSettings
@@ -57,27 +61,20 @@ class Training:
     samples: TrainingSamples
     val_pairs: Sequence[Pair]
     reader: MaskReader
-    normalise: "Normalise"
+    normalise: Normalise
     statistics: RunningStatistics
+    teacher: Teacher | None = None
 
+    def losses(self, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Losses of a batch by name; ``loss`` is their weighted sum.
 
-class Normalise(nn.Module):
-    """uint8 RGB images to the network's input: (value / 255 - mean) / std, channels last in memory."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.is_bgr = preprocessing.channel_order == "BGR"
-        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
-        self.register_buffer("scale", (1 / (255 * std))[:, None, None])
-        self.register_buffer("shift", (-mean / std)[:, None, None])
-
-    def forward(self, images: Tensor) -> Tensor:
-        ordered = images.flip(1) if self.is_bgr else images
-        normalised = torch.addcmul(self.shift, ordered.float(), self.scale)
-        return normalised.contiguous(memory_format=torch.channels_last)
+        Args:
+            pictures: (N, 3, H, W) uint8, RGB.
+            masks: (N, H, W) integers.
+        """
+        output = self.network(self.normalise(pictures))
+        losses = self.loss(output, masks)
+        return losses if self.teacher is None else self.teacher.add_to(losses, output.logits, pictures)
 
 
 def build_training(
@@ -107,9 +104,8 @@ def build_training(
     model = build_network(config, data, weights=None if is_resumed else config.model.weights)
     if not is_resumed:
         codes.put_into(model)
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(accelerator.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    model = arrange_norms(config, model, accelerator)
     average = WeightAverage(model, train.ema) if train.ema is not None else None
     optimizer = build_optimizer(model, train)
     network, optimizer = accelerator.prepare(StridedNetwork(model), optimizer)
@@ -119,11 +115,12 @@ def build_training(
         network=network,
         model=model,
         loss=build_loss(config, model, data, report, accelerator.device),
-        samples=build_samples(config, data, model.info.preprocessing),
+        samples=build_samples(config, data, model.info.preprocessing, report),
         val_pairs=data.pairs(config.data.val_split),
         reader=MaskReader(data.labels),
         normalise=Normalise(model.info.preprocessing).to(accelerator.device),
         statistics=RunningStatistics(model),
+        teacher=build_teacher(config, model, accelerator),
     )
 
 
@@ -135,6 +132,7 @@ def build_network(config: Config, data: SegmentationData, *, weights: str | None
         model.info,
         classes=data.classes,
         palette=data.palette,
+        preprocessing=replace(model.info.preprocessing, short_side=config.data.short_side),
         provenance={"data": data.name, "config": config.model_dump(mode="json")},
         licences={"code": "Apache-2.0", "weights": "as the training data allows", "training_data": "not stated"},
     )
@@ -149,6 +147,7 @@ def build_loss(
     """The pixel loss by name, with class weights from the data's check where they are asked for."""
     settings = config.loss
     weight: Tensor | None = None
+    assert settings.class_weights != "auto", "make_plan chooses the rule"
     if settings.class_weights != "none":
         if report is None:
             raise ConfigError("loss.class_weights needs the pixel counts of data.check", fix="set data.check=true")
@@ -165,7 +164,7 @@ def build_loss(
         aux_pixel_stride=settings.aux_pixel_stride,
         aux_losses=aux_losses,
         ignore_index=data.labels.ignore_index,
-        joint_losses=model.joint_losses,
+        joint_losses={**model.joint_losses, **({"dice": settings.dice} if settings.dice else {})},
     )
 
 
@@ -206,7 +205,9 @@ def check_loss(settings: LossSettings) -> None:
             raise ConfigError(f"loss.options.{key} is {value}", fix=f"{key} is {allowed}")
 
 
-def build_samples(config: Config, data: SegmentationData, preprocessing: Preprocessing) -> TrainingSamples:
+def build_samples(
+    config: Config, data: SegmentationData, preprocessing: Preprocessing, report: DataReport | None
+) -> TrainingSamples:
     """The stream of training samples; beyond a picture's edge it shows the normalisation's mean colour."""
     settings = config.data
     assert settings.crop_size is not None, "make_plan chooses the crop size"
@@ -215,23 +216,45 @@ def build_samples(config: Config, data: SegmentationData, preprocessing: Preproc
     augmentation = Augmentation(
         crop_size=settings.crop_size,
         scale=settings.scale,
+        short_side=settings.short_side,
         flip=settings.flip,
         brightness=settings.brightness,
         contrast=settings.contrast,
         saturation=settings.saturation,
         channel_noise=settings.channel_noise,
+        rare_class_crops=settings.rare_class_crops,
+        class_weights=rarity(config, report) if settings.rare_class_crops else (),
         fill=(red, green, blue),
     )
     return TrainingSamples(
-        data.pairs(settings.train_split), data.labels, augmentation, config.train.seed, memory_mb=settings.memory_mb
+        data.pairs(settings.train_split),
+        data.labels,
+        augmentation,
+        config.train.seed,
+        memory_mb=settings.memory_mb,
+        classmix=settings.classmix,
+        cutmix=settings.cutmix,
     )
+
+
+def rarity(config: Config, report: DataReport | None) -> tuple[float, ...]:
+    """How often each class is to be shown: one over the root of its pixels, 0 for a class without any.
+
+    Raises:
+        ConfigError: the data was not checked, so that nobody counted.
+    """
+    if report is None:
+        raise ConfigError("data.rare_class_crops needs the pixel counts of data.check", fix="set data.check=true")
+    counts = report.class_counts(config.data.train_split)
+    return tuple(1 / math.sqrt(count) if count else 0.0 for count in counts)
 
 
 def build_loader(
     training: Training, config: Config, accelerator: Accelerator, *, first_step: int, last_step: int
-) -> "DataLoader[Sample]":
+) -> SampleLoader:
     """This process's batches from an optimizer step on; a step takes ``accumulate`` of them."""
     train = config.train
+    assert train.batch_size is not None, "make_plan chooses the batch size"
     sampler = StreamSampler(
         train.batch_size,
         first_step=first_step * train.accumulate,

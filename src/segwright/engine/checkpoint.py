@@ -24,6 +24,8 @@ from segwright.runtime.files import replacing
 logger = logging.getLogger(__name__)
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
+_NUMBERS = ("step", "best", "best_step", "skipped", "skipped_in_a_row", "lr_factor", "halvings")
+"""Of a :class:`TrainState`, in the checkpoint's header."""
 
 
 @dataclass
@@ -38,6 +40,9 @@ class TrainState:
         step: optimizer steps done; it also is the place in the stream of samples and in the schedule.
         best: highest validation mIoU so far, and its step.
         skipped: steps left out because their loss or gradient was not finite.
+        skipped_in_a_row: those since the last that was not.
+        lr_factor: of the learning rate; below 1 once the run has gone back to a checkpoint.
+        halvings: how often the batch was halved for want of memory.
         unlogged: losses of the steps since the last line of metrics.jsonl.
     """
 
@@ -49,6 +54,9 @@ class TrainState:
     best: float = -1.0
     best_step: int = 0
     skipped: int = 0
+    skipped_in_a_row: int = 0
+    lr_factor: float = 1.0
+    halvings: int = 0
     unlogged: list[dict[str, Tensor]] = field(default_factory=list)
 
 
@@ -59,8 +67,7 @@ def save(state: TrainState, folder: Path, config: dict[str, Any]) -> Path:
         RunError: it cannot be written; the checkpoints that were there are whole.
     """
     path = folder / LAST
-    facts: dict[str, Any] = {"step": state.step, "best": state.best, "best_step": state.best_step}
-    facts["skipped"] = state.skipped
+    facts: dict[str, Any] = {name: getattr(state, name) for name in _NUMBERS}
     if state.scaler:
         facts["scaler"] = state.scaler.state_dict()
     metadata = {"format": "segwright-checkpoint", "state": json.dumps(facts), "config": json.dumps(config)}
@@ -93,8 +100,8 @@ def load(state: TrainState, folder: Path) -> None:
     torch.set_rng_state(parts["random"]["cpu"])
     if "cuda" in parts["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(parts["random"]["cuda"])
-    state.step, state.best = facts["step"], facts["best"]
-    state.best_step, state.skipped = facts["best_step"], facts["skipped"]
+    for name in _NUMBERS:
+        setattr(state, name, facts.get(name, getattr(state, name)))  # checkpoints of 0.1 lack the newer ones
     losses = parts.get("unlogged", {})
     state.unlogged = [dict(zip(losses, values, strict=True)) for values in zip(*losses.values(), strict=True)]
 

@@ -1,21 +1,26 @@
-"""Device, precision and processes, through Accelerate."""
+"""Device and precision through Accelerate, and what processes exchange while they train."""
 
 import logging
-import os
+from typing import TypeVar
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from segwright.config import TrainSettings
+from segwright.engine.processes import process_count
 from segwright.errors import ConfigError
 from segwright.inference.torch_network import choose_device
+from segwright.layers.sharing import Sharing
 from segwright.metrics import ConfusionMatrix
 from segwright.types import SegmentationOutput
 
 logger = logging.getLogger(__name__)
+
+Thing = TypeVar("Thing")
 
 
 class StridedNetwork(nn.Module):
@@ -74,22 +79,26 @@ def device_name(accelerator: Accelerator) -> str:
     return "cpu" if accelerator.device.type == "cpu" else str(accelerator.device)
 
 
-def process_count() -> int:
-    """Training processes, as the launcher (``accelerate launch``, ``torchrun``) tells each of them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def sharing_of(accelerator: Accelerator) -> Sharing | None:
+    """How the processes share each batch; ``None`` for a single one."""
+    if accelerator.num_processes == 1:
+        return None
+    return Sharing(accelerator.process_index, accelerator.num_processes, gather)
 
 
-def is_main_process() -> bool:
-    """Whether this is the process that writes and reports; known before Accelerate is built."""
-    return os.environ.get("RANK", "0") == "0"
+def gather(tensor: Tensor) -> Tensor:
+    """A tensor of one shape in all processes to those of all, (processes, ...)."""
+    found = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, tensor.contiguous())
+    return torch.stack(found)
 
 
-def same_everywhere(text: str, accelerator: Accelerator) -> str:
-    """The main process's text, in every process."""
-    texts = [text]
+def same_everywhere(thing: Thing, accelerator: Accelerator) -> Thing:
+    """The main process's object, in every process."""
+    things = [thing]
     if accelerator.num_processes > 1:
-        broadcast_object_list(texts)
-    return texts[0]
+        broadcast_object_list(things)
+    return things[0]
 
 
 def mean_over_processes(values: tuple[float, float], accelerator: Accelerator) -> tuple[float, float]:
@@ -98,6 +107,15 @@ def mean_over_processes(values: tuple[float, float], accelerator: Accelerator) -
         return values
     first, second = accelerator.reduce(torch.tensor(values, device=accelerator.device), "mean").tolist()
     return first, second
+
+
+def mean_losses(losses: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
+    """Each loss's mean over the processes: the loss of their shared batch. Without gradients."""
+    detached = {name: loss.detach() for name, loss in losses.items()}
+    if accelerator.num_processes == 1:
+        return detached
+    means = accelerator.reduce(torch.stack(list(detached.values())), "mean")
+    return dict(zip(detached, means, strict=True))
 
 
 def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
@@ -110,8 +128,8 @@ def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
 def share_statistics(model: nn.Module, accelerator: Accelerator) -> None:
     """Give every process the main one's running statistics.
 
-    Without synchronised batch normalisation, as on the CPU, each process has those of its own batches, and a
-    validation that is shared out would be of several networks.
+    Without synchronised batch normalisation each process has those of its own batches, and a validation that is
+    shared out would be of several networks.
     """
     if accelerator.num_processes > 1:
         for buffer in model.buffers():

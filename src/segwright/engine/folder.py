@@ -39,6 +39,8 @@ class RunFolder:
         self.model = path / "model.safetensors"
         self.label_codes = path / "label_codes.safetensors"
         self.report = path / "report.html"
+        self.data = path / "data.json"
+        self.bad_batch = path / "bad_batch.json"
 
     @property
     def resume_command(self) -> str:
@@ -70,20 +72,48 @@ class RunFolder:
         except OSError as error:
             raise ConfigError(f"run folder '{self.path}' cannot be made ({error})", fix="give another --out") from error
 
-    def write_config(self, config: Config, reasons: Mapping[str, str]) -> None:
-        """All settings, defaults included, with the reason behind each that was chosen automatically."""
+    def write_config(
+        self, config: Config, reasons: Mapping[str, str], comments: Mapping[str, str] | None = None
+    ) -> None:
+        """All settings, defaults included, with the reason behind each that was chosen automatically.
+
+        Args:
+            config: the settings.
+            reasons: by dotted keys.
+            comments: other words behind settings, by dotted keys.
+        """
+        comments = {**(comments or {}), **{key: f"auto: {reason}" for key, reason in reasons.items()}}
         tree = config.model_dump(mode="json")
         lines = [f"# segwright train {shlex.quote(config.data.path)} --recipe {self.config.name} makes this run again"]
         for group, settings in tree.items():
             lines.append(f"{group}:")
             for key, value in settings.items():
                 text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=10**6).strip()[1:-1]
-                reason = reasons.get(f"{group}.{key}")
-                lines.append(f"  {key}: {text}" + (f"  # auto: {reason}" if reason else ""))
+                comment = comments.get(f"{group}.{key}")
+                lines.append(f"  {key}: {text}" + (f"  # {comment}" if comment else ""))
         write_text(self.config, "\n".join(lines) + "\n")
 
+    @property
+    def processes(self) -> int | None:
+        """In how many processes the run was started; ``None`` where that is not recorded."""
+        try:
+            return int(json.loads(self.environment.read_text(encoding="utf-8"))["processes"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def comments(self) -> dict[str, str]:
+        """What config.yaml says behind its settings, by their dotted keys."""
+        comments, group = {}, ""
+        for line in self.config.read_text(encoding="utf-8").splitlines():
+            setting, _, comment = line.partition("  # ")
+            if not line.startswith((" ", "#")):
+                group = line.rstrip(":")
+            elif comment:
+                comments[f"{group}.{setting.strip().partition(':')[0]}"] = comment
+        return comments
+
     def write_environment(self, device: str, precision: str) -> None:
-        """Versions, machine and command line."""
+        """Versions, machine, number of processes and command line."""
         facts = {
             "command": sys.argv,
             "python": platform.python_version(),
@@ -92,6 +122,7 @@ class RunFolder:
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "processes": int(os.environ.get("WORLD_SIZE", "1")),
             "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
             "precision": precision,
         }

@@ -9,6 +9,9 @@ import torch
 from segwright.config import Config, known_keys, make_config, read_config, with_settings
 from segwright.engine.build import check_loss
 from segwright.engine.codes import check_label_codes
+from segwright.engine.folder import open_run
+from segwright.engine.norms import frozen_part
+from segwright.engine.optim import check_head_rate
 from segwright.engine.reporter import Reporter
 from segwright.engine.train import Run, run
 from segwright.errors import ConfigError, did_you_mean
@@ -23,10 +26,12 @@ WORDS = {
     "crop_size": "data.crop_size",
     "lr": "train.lr",
     "weights": "model.weights",
+    "teacher": "model.teacher",
     "upsampler": "model.options.upsampler",
     "device": "train.device",
     "precision": "train.precision",
     "seed": "train.seed",
+    "save_every": "train.save_every",
 }
 """The settings that have a flag and a keyword of their own, and their place in the tree."""
 
@@ -54,8 +59,8 @@ def train(
         recipe: YAML file with a complete tree of settings to start from.
         reporter: hears of the progress; ``None`` logs it.
         settings: leaves of the tree, such as ``{"train.warmup_iters": 100}``.
-        words: ``epochs``, ``iters``, ``minutes``, ``batch_size``, ``crop_size``, ``lr``, ``weights``, ``upsampler``,
-            ``device``, ``precision``, ``seed``.
+        words: ``epochs``, ``iters``, ``minutes``, ``batch_size``, ``crop_size``, ``lr``, ``weights``, ``teacher``,
+            ``upsampler``, ``device``, ``precision``, ``seed``, ``save_every``.
 
     Returns:
         The finished run: its folder, the best scores on val, and the path of the model file.
@@ -107,8 +112,36 @@ def make_run_config(
     if config.model.weights == "imagenet":
         trunk_of(network)
     check_label_codes(config, network)
+    if config.train.batch_norm == "frozen":
+        frozen_part(config, network)
+    check_head_rate(config.train, network)
     check_loss(config.loss)
     return config
+
+
+def make_resume_config(
+    run_folder: str | Path,
+    data: str | Path | None = None,
+    model: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    words: Mapping[str, Any] | None = None,
+) -> Config:
+    """The settings that a run is asked to go on with: a recipe or the run's own, replaced leaf by leaf.
+
+    Args:
+        run_folder: of the run.
+        data, model, recipe, settings, words: as :func:`train`.
+
+    Raises:
+        ConfigError: as :func:`make_run_config`; a length in minutes.
+    """
+    if (words or {}).get("minutes") is not None:
+        raise ConfigError("a run that goes on has its length in steps, not in minutes", fix="give --iters N")
+    folder = open_run(run_folder)
+    data = data or read_config(folder.config).data.path
+    return make_run_config(data, model, recipe=recipe or folder.config, settings=settings, words=words)
 
 
 def _unknown_word(word: str, value: object) -> ConfigError:

@@ -55,7 +55,8 @@ class RunLog:
         if not is_due:
             self.reporter.stepped(state.step, {})
             return
-        record: dict[str, float] = {"step": state.step, "lr": learning_rate(state.step - 1, train.iters or 1, train)}
+        lr = learning_rate(state.step - 1, train.iters or 1, train) * state.lr_factor
+        record: dict[str, float] = {"step": state.step, "lr": lr}
         for name in losses:
             values = [float(step[name]) for step in state.unlogged]
             finite = [value for value in values if np.isfinite(value)]

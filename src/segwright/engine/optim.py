@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from segwright.config import TrainSettings
+from segwright.errors import ConfigError
 from segwright.layers.dupsampling import DUpsample
 
 
@@ -21,28 +22,59 @@ def decay_kind(module: nn.Module, parameter_name: str) -> str:
     return "depthwise" if is_depthwise else "weight"
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, no_decay: Collection[str]) -> list[dict[str, object]]:
-    """Two groups: with and without weight decay. Frozen parameters are in neither.
+def parameter_groups(
+    model: nn.Module, weight_decay: float, no_decay: Collection[str], *, head_lr_factor: float = 1.0
+) -> list[dict[str, object]]:
+    """Groups with and without weight decay; where the head has a rate of its own, first the trunk's, then the head's.
+
+    Frozen parameters are in no group.
 
     Args:
-        model: the network.
-        weight_decay: of the first group.
-        no_decay: kinds of parameters (:func:`decay_kind`) in the second group, where DUpsampling's always are.
+        model: the network; its trunk is called ``backbone``.
+        weight_decay: of the groups that have one.
+        no_decay: kinds of parameters (:func:`decay_kind`) without decay, as DUpsampling's always are.
+        head_lr_factor: of the learning rate outside the trunk, kept in each group as ``lr_factor``.
     """
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
+    trunk = {id(parameter) for parameter in trunk_parameters(model)}
+    members: dict[tuple[float, float], list[nn.Parameter]] = {
+        (factor, decay): [] for factor in (1.0, head_lr_factor) for decay in (weight_decay, 0.0)
+    }
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             is_free = isinstance(module, DUpsample) or decay_kind(module, name) in no_decay
+            factor = 1.0 if id(parameter) in trunk else head_lr_factor
             if parameter.requires_grad:
-                (free if is_free else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+                members[factor, 0.0 if is_free else weight_decay].append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr_factor": factor}
+        for (factor, decay), parameters in members.items()
+        if parameters
+    ]
+
+
+def trunk_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Those of the network's ``backbone``; none where it has no such part."""
+    trunk = getattr(model, "backbone", None)
+    return list(trunk.parameters()) if isinstance(trunk, nn.Module) else []
+
+
+def check_head_rate(settings: TrainSettings, model: nn.Module) -> None:
+    """Refuse a rate of the head's own before any file is read.
+
+    Raises:
+        ConfigError: the network has no trunk that the head could differ from.
+    """
+    if settings.head_lr_factor != 1 and not trunk_parameters(model):
+        raise ConfigError(
+            f"train.head_lr_factor is {settings.head_lr_factor:g}, but the network has no trunk: it is all head",
+            fix="leave it out, and set train.lr",
+        )
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizer:
     """SGD with momentum, or AdamW, over :func:`parameter_groups`."""
-    groups = parameter_groups(model, settings.weight_decay, settings.no_decay)
+    factor = settings.head_lr_factor
+    groups = parameter_groups(model, settings.weight_decay, settings.no_decay, head_lr_factor=factor)
     if settings.optimizer == "sgd":
         return SGD(groups, lr=settings.lr, momentum=settings.momentum)
     return AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999))
@@ -59,9 +91,9 @@ def learning_rate(step: int, iters: int, settings: TrainSettings) -> float:
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Give every group the same rate."""
+    """Give every group the rate times its own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_factor"]
 
 
 class WeightAverage:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from segwright.engine.distributed import is_main_process
+from segwright.engine.processes import is_main_process
 from segwright.metrics import Scores
 
 logger = logging.getLogger(__name__)

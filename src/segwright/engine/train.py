@@ -3,51 +3,55 @@
 import copy
 import logging
 import math
-import shlex
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from segwright.config import Config, read_config, with_settings
+from segwright.config import Config, with_settings
 from segwright.data import DataReport, SegmentationData, check_data, load_data
 from segwright.engine import checkpoint
 from segwright.engine.build import Training, build_loader, build_training
+from segwright.engine.changes import keep_fingerprint
 from segwright.engine.codes import RunCodes
 from segwright.engine.distributed import (
     build_accelerator,
     device_name,
     in_any_process,
-    is_main_process,
+    mean_losses,
     mean_over_processes,
-    process_count,
     same_everywhere,
     share_statistics,
+    sharing_of,
     sum_over_processes,
 )
-from segwright.engine.folder import RunFolder, new_run_path, open_run
+from segwright.engine.endings import interrupted, interrupted_at_once, resumable
+from segwright.engine.folder import RunFolder, new_run_path
+from segwright.engine.given import compare_given
+from segwright.engine.lock import locked
 from segwright.engine.log import RunLog, sample_pictures
 from segwright.engine.optim import learning_rate, set_learning_rate
-from segwright.engine.plan import Plan, make_plan, plan_length
+from segwright.engine.plan import Plan, make_plan, plan_length, seconds_per_step
+from segwright.engine.processes import agreed, as_one_run, gather_objects, is_main_process, process_count
+from segwright.engine.recovery import Recovery, TroubleError, batch_fits, memory_suffices
 from segwright.engine.report import write_report
 from segwright.engine.reporter import Reporter, reporter_of_this_process
 from segwright.engine.signals import StopRequest
-from segwright.errors import Interrupted, RunError, WeightsError
+from segwright.errors import DataError, RunError
 from segwright.evaluation import compute_scores, confusion_matrix
 from segwright.inference import Predictor
+from segwright.layers.sharing import sharing_batch
 from segwright.metrics import Scores
 from segwright.models import SegmentationModel, save_model
 
 logger = logging.getLogger(__name__)
 
-_MEASURED_STEPS = 6
-_MOST_SKIPPED_IN_A_ROW = 10
+_MEASURED_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,24 @@ def run(config: Config, out: str | Path | None = None, *, reporter: Reporter | N
     Raises:
         SegmentationError: of the kind of what is wrong; :class:`Interrupted` after Ctrl-C, with everything saved.
     """
-    reporter = reporter_of_this_process(reporter)
-    data = load_data(config.data.path)
+    with as_one_run(config.train):
+        return start(config, out, reporter_of_this_process(reporter))
+
+
+def start(config: Config, out: str | Path | None, reporter: Reporter) -> Run:
+    """:func:`run` in each of the run's processes."""
+    with agreed():
+        data = load_data(config.data.path)
+    compare_given(config, data)
     for sentence in data.understood:
         reporter.say("data", sentence)
-    path = Path(out) if out else new_run_path(data.name, config.model.name)
-    if is_main_process():
-        RunFolder(path).refuse_if_used()
-    report = checked(data, config, reporter)
-    plan = make_plan(config, data, process_count())
+    with agreed():
+        path = Path(out) if out else new_run_path(data.name, config.model.name)
+        if is_main_process():
+            RunFolder(path).refuse_if_used()
+        report = checked(data, config, reporter)
+        plan = make_plan(config, data, process_count(), report=report)
+    plan = gather_objects(plan)[0]  # on another machine something else may be the best choice
     accelerator = build_accelerator(plan.config.train)
     folder = RunFolder(Path(same_everywhere(str(path), accelerator)))
     codes = RunCodes(config, data, reporter)
@@ -99,87 +112,76 @@ def run(config: Config, out: str | Path | None = None, *, reporter: Reporter | N
         accelerator = build_accelerator(plan.config.train)  # afresh: the measurement moved the weights,
         training = build_training(plan.config, data, report, accelerator, codes)  # and counted batches to accumulate
     tell_plan(plan, data, reporter)
-    if accelerator.is_main_process:
-        folder.create()
+    if not accelerator.is_main_process:
+        return iterate(plan.config, folder, training, accelerator, reporter)
+    folder.create()
+    with locked(folder.path):
         folder.write_config(plan.config, plan.reasons)
         folder.write_environment(device_name(accelerator), accelerator.mixed_precision)
         codes.save(folder.label_codes)
-    return iterate(plan.config, folder, training, accelerator, reporter)
-
-
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
-    """Go on with a run as if it had never stopped.
-
-    Args:
-        path: the run folder.
-        reporter: as :func:`run`.
-
-    Raises:
-        ConfigError: no run folder.
-        WeightsError: no whole checkpoint in it.
-    """
-    reporter = reporter_of_this_process(reporter)
-    folder = open_run(path)
-    config = read_config(folder.config)
-    data = load_data(config.data.path)
-    report = None
-    if config.loss.class_weights != "none":
-        counting = partial(reporter.progressed, "counting the classes' pixels")
-        report = check_data(data, splits=[config.data.train_split], progress=counting)
-    accelerator = build_accelerator(config.train)
-    is_resumed = checkpoint.has_checkpoint(folder.checkpoints)
-    if not is_resumed and any(record["step"] > 1 for record in folder.records()):  # the first step is saved
-        raise WeightsError(
-            f"run '{folder.path}' has trained, but its checkpoints are gone",
-            fix=f"start a new run from its weights: segwright train {shlex.quote(config.data.path)} "
-            f"--recipe {shlex.quote(str(folder.config))} --weights {shlex.quote(str(folder.path))} --out OTHER",
-        )
-    codes = RunCodes(config, data, reporter, kept=folder.label_codes)
-    training = build_training(config, data, report, accelerator, codes, is_resumed=is_resumed)
-    if is_resumed:
-        checkpoint.load(training.state, folder.checkpoints)
-    if training.state.step == config.train.iters and folder.report.exists():
-        reporter.say("done", f"'{folder.path}' is already finished ({config.train.iters} steps); nothing was touched")
-        return finished_run(folder)
-    if accelerator.is_main_process:
-        folder.forget_after(training.state.step)
-    return iterate(config, folder, training, accelerator, reporter)
+        keep_fingerprint(folder, data, plan.config)
+        return iterate(plan.config, folder, training, accelerator, reporter)
 
 
 def iterate(config: Config, folder: RunFolder, training: Training, accelerator: Accelerator, reporter: Reporter) -> Run:
-    """The loop, from the state's step to the last."""
-    state, train, iters = training.state, config.train, config.train.iters
-    assert iters and train.log_every and train.eval_every and train.save_every, "make_plan fills these in"
-    log = RunLog(folder, training, accelerator, reporter, state.step)
-    save_batch = sample_pictures(folder, training)
-    training.statistics.keep()
-    reporter.started(state.step, iters)
-    skipped = 0
+    """Train to the last step; what a run can mend by itself is mended on the way."""
+    recovery = Recovery(config, folder, training, accelerator, reporter)
     try:
-        with StopRequest() as stop:
-            loader = build_loader(training, config, accelerator, first_step=state.step, last_step=iters)
-            for images, masks, names in loader:
-                if state.step == 0 and accelerator.is_main_process:
-                    save_batch(images, masks)
-                losses = train_step(training, config, images, masks, accelerator)
-                if not accelerator.sync_gradients:
-                    continue
-                skipped = count_skipped(state, losses, names, skipped)
-                state.step += 1
-                log.step(losses, images.shape[0] * train.accumulate, is_due=state.step % train.log_every == 0)
-                if state.step % train.eval_every == 0 or state.step == iters:
-                    validate(training, folder, accelerator, reporter, log, config)
-                is_stopped = in_any_process(stop.requested, accelerator) and state.step < iters
-                if state.step % train.save_every == 0 or state.step in (iters, 1) or is_stopped:
-                    save(training, folder, accelerator, config)
-                if is_stopped:
-                    raise interrupted(folder, state.step, iters)
-    except RunError as error:
+        with StopRequest() as stop, memory_suffices("training"):
+            while (trouble := attempt(recovery, stop)) is not None:
+                recovery.mend(trouble)
+    except (RunError, DataError) as error:
         raise resumable(error, folder) from error
+    except KeyboardInterrupt as stopped:
+        raise interrupted_at_once(folder, training.state.step) from stopped
     finally:
         reporter.finished()
-        log.close()
     return finish(folder, accelerator, reporter)
+
+
+def attempt(recovery: Recovery, stop: StopRequest) -> TroubleError | None:
+    """The loop, from the state's step to the last one, or to a trouble that recovery can mend."""
+    training = recovery.training
+    log = RunLog(recovery.folder, training, recovery.accelerator, recovery.reporter, training.state.step)
+    try:
+        train_steps(recovery, stop, log)
+    except TroubleError as trouble:
+        trouble.__context__ = trouble.__cause__ = None  # their frames would keep the batch in memory
+        return trouble.with_traceback(None)
+    finally:
+        log.close()
+    return None
+
+
+def train_steps(recovery: Recovery, stop: StopRequest, log: RunLog) -> None:
+    """Every step trains on a batch, or on several that are accumulated; every n steps log, validate, save."""
+    config, folder, training = recovery.config, recovery.folder, recovery.training
+    accelerator, state, train, iters = recovery.accelerator, training.state, config.train, config.train.iters
+    assert iters and train.log_every and train.eval_every and train.save_every, "make_plan fills these in"
+    save_batch = sample_pictures(folder, training)
+    recovery.begin()
+    recovery.reporter.started(state.step, iters)
+    loader = build_loader(training, config, accelerator, first_step=state.step, last_step=iters)
+    with loader.watched():
+        for images, masks, names in recovery.batches(loader):
+            if state.step == 0 and accelerator.is_main_process:
+                save_batch(images, masks)
+            losses = train_step(training, config, images, masks, accelerator)
+            recovery.note(names)
+            if not accelerator.sync_gradients:
+                continue
+            recovery.count(losses)
+            state.step += 1
+            log.step(losses, images.shape[0] * train.accumulate, is_due=state.step % train.log_every == 0)
+            if state.step % train.eval_every == 0 or state.step == iters:
+                with memory_suffices(f"validating after step {state.step}"):
+                    validate(training, folder, accelerator, recovery.reporter, log, config)
+            is_stopped = in_any_process(stop.requested, accelerator) and state.step < iters
+            is_due = state.step % train.save_every == 0 and state.skipped_in_a_row == 0  # else these weights led astray
+            if is_due or state.step in (iters, 1) or is_stopped:
+                save(training, folder, accelerator, config)
+            if is_stopped:
+                raise interrupted(folder, state.step, iters)
 
 
 def train_step(
@@ -191,12 +193,13 @@ def train_step(
         The losses by name; ``loss`` is not finite where the update was left out.
     """
     state, train = training.state, config.train
-    set_learning_rate(state.optimizer, learning_rate(state.step, train.iters or 1, train))
-    images = training.normalise(images.to(accelerator.device, non_blocking=True))
-    masks = masks.to(accelerator.device, non_blocking=True)
+    set_learning_rate(state.optimizer, learning_rate(state.step, train.iters or 1, train) * state.lr_factor)
     with accelerator.accumulate(training.network):
-        losses = training.loss(training.network(images), masks)
-        accelerator.backward(losses["loss"])
+        with batch_fits(), sharing_batch(sharing_of(accelerator)):
+            images = images.to(accelerator.device, non_blocking=True)
+            masks = masks.to(accelerator.device, non_blocking=True)
+            losses = training.losses(images, masks)
+            accelerator.backward(losses["loss"])
         if accelerator.sync_gradients:
             limit = train.clip_grad_norm or math.inf
             norm = accelerator.clip_grad_norm_(training.network.parameters(), limit)
@@ -211,25 +214,7 @@ def train_step(
                 training.statistics.restore()
                 losses["loss"] = losses["loss"] * math.nan
             state.optimizer.zero_grad(set_to_none=True)
-    return {name: loss.detach() for name, loss in losses.items()}
-
-
-def count_skipped(state: checkpoint.TrainState, losses: dict[str, Tensor], names: list[str], in_a_row: int) -> int:
-    """How many steps in a row were left out; stops the run when they are too many.
-
-    Raises:
-        RunError: names the pictures of the last batch.
-    """
-    if torch.isfinite(losses["loss"]):
-        return 0
-    state.skipped += 1
-    logger.warning("step %d left out: loss or gradient is not finite", state.step)
-    if in_a_row + 1 >= _MOST_SKIPPED_IN_A_ROW:
-        raise RunError(
-            f"loss or gradient was not finite in {in_a_row + 1} steps in a row; last batch: {', '.join(names[:4])}",
-            fix="lower the learning rate (--lr), or train with --precision fp32; the last checkpoint is whole",
-        )
-    return in_a_row + 1
+    return mean_losses(losses, accelerator)
 
 
 def validate(
@@ -275,24 +260,10 @@ def save(training: Training, folder: RunFolder, accelerator: Accelerator, config
     accelerator.wait_for_everyone()
 
 
-def interrupted(folder: RunFolder, step: int, iters: int) -> Interrupted:
-    """The error that ends a run on request."""
-    return Interrupted(
-        f"stopped at step {step} of {iters}; everything is saved in '{folder.path}'",
-        fix=f"go on with: {folder.resume_command}",
-    )
-
-
-def resumable(error: RunError, folder: RunFolder) -> RunError:
-    """The same error, whose fix also says how to go on where a checkpoint is there."""
-    if checkpoint.has_checkpoint(folder.checkpoints):
-        error.fix = f"{error.fix}; then go on with: {folder.resume_command}"
-    return error
-
-
 def finish(folder: RunFolder, accelerator: Accelerator, reporter: Reporter) -> Run:
     """Write the report and read the best scores back."""
-    run = finished_run(folder)
+    run = same_everywhere(finished_run(folder) if accelerator.is_main_process else None, accelerator)
+    assert run is not None, "the main process has read it"
     if accelerator.is_main_process:
         write_report(folder)
     reporter.say("done", f"best val mIoU {100 * run.scores.miou:.2f} at step {run.step}; model: {folder.model}")
@@ -325,7 +296,7 @@ def measure(config: Config, training: Training, accelerator: Accelerator) -> tup
     for images, masks, _ in build_loader(training, steps, accelerator, first_step=0, last_step=_MEASURED_STEPS):
         float(train_step(training, steps, images, masks, accelerator)["loss"])  # waits for the device
         times.append(time.perf_counter())
-    per_step = median(later - earlier for earlier, later in pairwise(times)) * config.train.accumulate
+    per_step = seconds_per_step([later - earlier for earlier, later in pairwise(times)]) * config.train.accumulate
     few = training.val_pairs[:2]
     start = time.perf_counter()
     confusion_matrix(Predictor(evaluated_model(training), device=device_name(accelerator)), few, training.reader)
