@@ -10,6 +10,7 @@ from PIL import Image
 
 from segwright.data.synthetic import CLASSES, PALETTE
 from tests.support.exported import record, write_onnx
+from tests.support.extras import needs
 
 from .conftest import Command
 
@@ -35,6 +36,24 @@ def test_folder_keeps_its_tree(segwright: Command, run_folder: Path, pictures: P
     assert files(tmp_path / "out") == {"a/x.png", "b/x.png", "y.png"}
     assert len(result.out.splitlines()) == 3
     assert "next: segwright" in result.err
+
+
+def test_without_a_model_the_one_that_comes_with_the_package_is_taken_and_named(
+    segwright: Command, pictures: Path, tmp_path: Path
+) -> None:
+    for number, words in enumerate(([pictures], [pictures / "y.jpg"], [f"{pictures}/*.jpg"])):
+        result = segwright("predict", *words, "--out", tmp_path / str(number), "--json")
+        assert result.code == 0
+        assert "model: camvid/fast_scnn" in result.err
+        (areas, *_) = (found["areas"] for found in json.loads(result.out)["results"])
+        assert "Pavement" in areas
+
+
+def test_a_run_folder_is_a_model_although_it_holds_pictures(segwright: Command, run_folder: Path) -> None:
+    result = segwright("predict", run_folder)
+    assert result.code == 2
+    assert "no picture was given" in result.err
+    assert "camvid" not in result.err
 
 
 def test_pattern_keeps_the_tree_below_its_plain_part(
@@ -181,8 +200,7 @@ def test_bad_input_is_told(
 
 @pytest.fixture
 def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for package in ("onnx", "onnxruntime", "openvino"):
-        pytest.importorskip(package, reason="the tests of exported files need it")
+    needs("onnx", "onnxruntime", "openvino")
     monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
     return write_onnx(tmp_path / "model.onnx", record(classes=CLASSES), stride=2)
 
@@ -278,6 +296,15 @@ def test_picture_over_the_limit_is_told_and_the_others_are_predicted(
     assert files(tmp_path / "out") == {"a/x.png", "b/x.png", "y.png"}
 
 
+def test_only_we_say_that_a_picture_is_too_large(segwright: Command, exported: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "large.png"
+    Image.new("1", (10_000, 9_000)).save(picture)  # between one and two times Pillow's limit, where it warns
+    result = segwright("predict", exported, picture, "--out", tmp_path / "out")
+    assert result.code == 3
+    assert "large.png' is too large (10000x9000 px (width x height) exceed the limit" in result.err
+    assert result.err.count("exceed") == 1
+
+
 def test_network_that_fails_at_a_picture_is_told(segwright: Command, exported: Path, pictures: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="it writes this test's file")
     model = onnx.load(str(exported))
@@ -298,6 +325,13 @@ for name in ("torch", "torchvision", "timm", "scipy", "matplotlib"):
 from segwright.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def test_exported_file_that_is_missing_is_told_without_torch(pictures: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, "predict", "no/such/model.onnx", str(pictures)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 3
+    assert "'no/such/model.onnx' does not exist" in result.stderr
 
 
 def test_exported_file_predicts_without_torch(exported: Path, pictures: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from segwright import zoo
 from segwright.errors import WeightsError
 from segwright.models import create_model, save_model
+from segwright.zoo.own import OWN, own_infos
 from tests.support.fill import fill, images
 
 
@@ -61,3 +62,14 @@ def test_a_path_that_exists_wins_over_an_id(run_folder: Path, monkeypatch: pytes
     os.link(run_folder / "model.safetensors", run_folder / "mmseg" / "fast_scnn")
     monkeypatch.chdir(run_folder)
     assert zoo.load_model("mmseg/fast_scnn").num_classes == 3
+
+
+def test_the_networks_that_come_with_the_package_are_small_and_say_what_they_score() -> None:
+    for name, info in own_infos().items():
+        model = zoo.load_model(name)
+        assert model.info == info
+        assert OWN[name].stat().st_size < 5e6
+        assert len(info.classes) == model.num_classes
+        assert 0.5 < info.scores["miou"] < info.scores["miou_multi_scale"] < 1
+        assert set(info.licences) == {"code", "weights", "training_data"}
+        assert all(tensor.dtype != torch.float64 for tensor in model.state_dict().values())

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from segwright.models import SegmentationModel, build_model, model_builder
-from segwright.zoo import Entry, catalog
+from segwright.zoo import Entry, catalog, own_infos
 from segwright.zoo.published import datasets
 
 NUM_CLASSES = 19
@@ -63,6 +63,26 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
         "url": weights.url,
         "sha256": weights.sha256_start,
         "classes": list(labels.classes[: entry.num_classes]),
+    }
+
+
+def own_facts(name: str) -> dict[str, Any]:
+    """What the file of a network that we trained ourselves says of it."""
+    info = own_infos()[name]
+    return {
+        "id": name,
+        "model": info.name,
+        "options": dict(info.options),
+        "data": info.provenance.get("data"),
+        "num_classes": info.num_classes,
+        "miou": 100 * info.scores["miou"],
+        "miou_multi_scale": 100 * info.scores["miou_multi_scale"],
+        "protocol": info.scores["protocol"],
+        "preprocessing": asdict(info.preprocessing),
+        "parameters": None,
+        "licences": dict(info.licences),
+        "file": "comes with segwright",
+        "classes": list(info.classes),
     }
 
 

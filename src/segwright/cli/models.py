@@ -14,19 +14,19 @@ app = typer.Typer(help="The networks: parameters, work, paper, published checkpo
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """All networks, at 19 classes, GMACs at 1024x2048; then all published checkpoints with mIoU and licence."""
-    from segwright.cli.facts import entry_facts, model_facts
+    from segwright.cli.facts import entry_facts, model_facts, own_facts
     from segwright.models import list_models
-    from segwright.zoo import catalog
+    from segwright.zoo import catalog, own_infos
 
     facts = [model_facts(name) for name in list_models()]
-    entries = [entry_facts(entry) for entry in catalog()]
+    entries = [*map(own_facts, own_infos()), *(entry_facts(entry) for entry in catalog())]
     if as_json:
         print_json({"models": facts, "published": entries})
     else:
         rows = [[f["name"], f["system"], f"{f['parameters'] / 1e6:.2f} M", f"{f['gmacs']:.1f}"] for f in facts]
         print_table(["model", "system", "parameters", "GMACs"], rows, left=2)
         print()
-        print_published([entry for entry in entries if "url" in entry])
+        print_published([entry for entry in entries if "miou" in entry])
     say_next("models", "show", facts[0]["name"])
 
 
@@ -57,10 +57,15 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One network or checkpoint: parameters, GMACs, options, paper; data, scores, licence."""
-    from segwright.cli.facts import entry_facts, model_facts
-    from segwright.zoo import find
+    from segwright.cli.facts import entry_facts, model_facts, own_facts
+    from segwright.zoo import find, own_infos
 
-    facts = entry_facts(find(name)) if "/" in name else model_facts(name)
+    if name in own_infos():
+        facts = own_facts(name)
+    elif "/" in name:
+        facts = entry_facts(find(name))
+    else:
+        facts = model_facts(name)
     if as_json:
         print_json(facts)
     elif "/" in name:
@@ -68,7 +73,7 @@ def show(
     else:
         print_network(facts)
     if "/" in name:
-        say_next(*(("predict", name, "PICTURES") if "url" in facts else ("models", "show", facts["model"])))
+        say_next(*(("predict", name, "PICTURES") if "miou" in facts else ("models", "show", facts["model"])))
     else:
         say_next("train", "DATA", "--model", name)
 
@@ -94,14 +99,15 @@ def print_entry(facts: Mapping[str, Any]) -> None:
     """All that is known of somebody else's network."""
     options = ", ".join(f"{key}={value}" for key, value in facts["options"].items())
     lines = {"id": facts["id"], "model": f"{facts['model']} ({options})", "source": facts.get("source")}
-    if "url" in facts:
+    if "miou" in facts:
+        by = "as published" if "url" in facts else "by segwright evaluate"
         lines |= {
             "data": f"{facts['data']}, {facts['num_classes']} classes",
             "mIoU": f"{figure(facts['miou'])} %; {figure(facts['miou_multi_scale'])} % with scales and flip "
-            f"({facts['protocol']}), as published",
+            f"({facts['protocol']}), {by}",
             "parameters": f"{facts['parameters']:,} with auxiliary heads" if facts["parameters"] else None,
             "licence": f"{facts['licences']['weights']}; pictures: {facts['licences']['training_data']}",
-            "file": facts["url"],
+            "file": facts.get("url") or facts["file"],
             "classes": ", ".join(facts["classes"]),
         }
     for topic, text in lines.items():

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from segwright.cli.console import print_json, progress, say, say_error, say_next
-from segwright.cli.options import Device, Flip, Json, ModelArgument, Precision, Runtime, Scales, Window
-from segwright.cli.outputs import Job, plan_jobs
+from segwright.cli.options import Device, Flip, Json, Precision, Runtime, Scales, Window
+from segwright.cli.outputs import plan_jobs
+from segwright.cli.scale_out import predict_on_ray
 from segwright.cli.weights import fetch_weights
-from segwright.errors import DataError, ShapeError
+from segwright.errors import ConfigError, DataError, ShapeError
 
 if TYPE_CHECKING:
-    from segwright.inference import Prediction, Predictor
+    from segwright.inference import Predictor
+    from segwright.inference.jobs import Job
+
+
+DEFAULT_MODEL = "camvid/fast_scnn"
+"""Comes with the package."""
 
 
 class Format(StrEnum):
@@ -25,9 +31,23 @@ class Format(StrEnum):
     both = "both"
 
 
+class Engine(StrEnum):
+    """Where pictures are predicted."""
+
+    local = "local"
+    ray = "ray"
+
+
 def predict(
-    model: ModelArgument,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders or quoted patterns.")],
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="As elsewhere. [default: camvid/fast_scnn, for streets]")
+    ] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Pictures, folders or quoted patterns.")
+    ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="A text file with the path of a picture per line.")
+    ] = None,
     out: Annotated[str, typer.Option(help="Gets STEM.png, STEM_overlay.jpg, STEM_confidence.png.")] = "predictions",
     format: Annotated[Format, typer.Option(help="Index PNG, picture under colours, or both.")] = Format.mask,
     confidence: Annotated[bool, typer.Option("--confidence", help="Also write it, 0..1 as 0..255 in grey.")] = False,
@@ -37,19 +57,61 @@ def predict(
     window: Window = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Annotated[
+        Engine, typer.Option(help="In this process, or by workers on Ray that go on where a stopped command was.")
+    ] = Engine.local,
+    workers: Annotated[
+        int | None, typer.Option(help="Of engine ray; default: one per GPU, or else one per two cores.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; default: one on this machine for the time of the command.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Predict the masks of pictures."""
+    """Predict the masks of pictures; without MODEL, the classes of a street by camvid/fast_scnn."""
+    if engine == Engine.local and (workers is not None or address is not None):
+        raise ConfigError("--workers and --address are for --engine ray", fix="add --engine ray, or leave them out")
+    model, sources = with_default(model, sources or [])
     jobs = plan_jobs(
         sources, Path(out), with_mask=format != Format.overlay, with_overlay=format != Format.mask,
-        with_confidence=confidence,
+        with_confidence=confidence, listed=listed,
     )  # fmt: skip
+    options: dict[str, Any] = {
+        "device": device, "runtime": runtime, "precision": precision, "tta": "flip" if flip else None,
+        "window": window, "confidence": confidence, "scales": tuple(scales or (1.0,)),
+    }  # fmt: skip
+    fetch_weights(model)
+    if engine == Engine.ray:
+        predict_on_ray(model, jobs, Path(out), options, workers, address, as_json=as_json)
+    else:
+        predict_here(model, jobs, options, as_json=as_json)
+    if format == Format.mask:
+        given = [*sources, *(["--list", listed] if listed else [])]
+        more = ["--format", "overlay", *(["--engine", engine] if engine != Engine.local else [])]
+        say_next("predict", model, *(given if len(given) < 4 else ["PICTURES"]), "--out", out, *more)
+    else:
+        say_next("evaluate", model, "DATA")
+
+
+def with_default(model: str | None, sources: list[str]) -> tuple[str, list[str]]:
+    """Model and pictures, where the first word may be a picture already."""
+    from segwright.runtime.images import are_pictures
+
+    if model is not None and not are_pictures(model):
+        return model, sources
+    say("model:", f"{DEFAULT_MODEL}, as none was named")
+    return DEFAULT_MODEL, sources if model is None else [model, *sources]
+
+
+def predict_here(model: str, jobs: Sequence["Job"], options: dict[str, Any], *, as_json: bool) -> None:
+    """Predict in this process.
+
+    Raises:
+        DataError: some pictures could not be predicted; the others are written.
+    """
     from segwright.inference import Predictor
 
-    fetch_weights(model)
-    predictor = Predictor(
-        model, device, runtime, precision, "flip" if flip else None, window, confidence, scales=scales or (1.0,)
-    )
+    predictor = Predictor(model, **options)
     results = predict_all(predictor, jobs)
     say("runtime:", predictor.describe())
     if as_json:
@@ -61,16 +123,12 @@ def predict(
         raise DataError(
             f"{failed} of {len(jobs)} pictures could not be predicted", fix="mend or remove the files above"
         )
-    if format == Format.mask:
-        say_next(
-            "predict", model, *(sources if len(sources) < 4 else ["PICTURES"]), "--out", out, "--format", "overlay"
-        )
-    else:
-        say_next("evaluate", model, "DATA")
 
 
-def predict_all(predictor: "Predictor", jobs: Sequence[Job]) -> list[dict[str, Any]]:
+def predict_all(predictor: "Predictor", jobs: Sequence["Job"]) -> list[dict[str, Any]]:
     """Predict and write picture by picture; one that cannot be read is told and does not stop the others."""
+    from segwright.inference.jobs import summary, write
+
     results: list[dict[str, Any]] = []
     predictor.expect(len(jobs))
     with progress("predicting") as tell:
@@ -82,54 +140,9 @@ def predict_all(predictor: "Predictor", jobs: Sequence[Job]) -> list[dict[str, A
                 results.append({"source": str(job.source), "error": error.message})
             else:
                 write(prediction, job)
-                results.append(_result(prediction, job))
+                results.append(summary(job, prediction.areas(), prediction.milliseconds))
             tell(done, len(jobs))
     return results
-
-
-def write(prediction: "Prediction", job: Job) -> None:
-    """Write the files of a prediction, each whole or not at all."""
-    import numpy as np
-    from PIL import Image
-
-    from segwright.runtime import replacing
-
-    for path in job.outputs():
-        make_folder(path.parent)
-    if job.mask:
-        prediction.save(job.mask)
-    if job.overlay:
-        with replacing(job.overlay, durable=False) as temporary:
-            prediction.overlay().save(temporary, quality=92)
-    if job.confidence and prediction.confidence is not None:
-        grey = Image.fromarray(np.rint(prediction.confidence * 255).astype(np.uint8))
-        with replacing(job.confidence, durable=False) as temporary:
-            grey.save(temporary)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        RunError: the operating system refused.
-    """
-    from segwright.errors import RunError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as reason:
-        raise RunError(f"folder '{folder}' cannot be made ({reason.strerror})", fix="give another --out") from reason
-
-
-def _result(prediction: "Prediction", job: Job) -> dict[str, Any]:
-    files = {"overlay": job.overlay, "confidence": job.confidence}
-    return {
-        "source": str(job.source),
-        "mask": str(job.mask) if job.mask else None,
-        **{name: str(path) for name, path in files.items() if path},
-        "areas": prediction.areas(),
-        "milliseconds": round(prediction.milliseconds, 3),
-    }
 
 
 def print_results(results: Sequence[dict[str, Any]]) -> None:

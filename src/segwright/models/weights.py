@@ -78,6 +78,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
+def read_info(path: Path) -> ModelInfo:
+    """What a model file says of its model; the tensors are not read.
+
+    Raises:
+        WeightsError: as :func:`load_model_file`.
+    """
+    with open_safetensors(path) as file:
+        return ModelInfo.from_metadata(file.metadata() or {}, str(path))
+
+
 @contextmanager
 def open_safetensors(path: Path) -> Iterator[Any]:
     """A safetensors file, open; raises as :func:`read_safetensors`."""

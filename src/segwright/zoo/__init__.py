@@ -9,8 +9,21 @@ from segwright.zoo.convert import convert
 from segwright.zoo.download import fetch
 from segwright.zoo.entry import Entry
 from segwright.zoo.loading import load_model
+from segwright.zoo.own import own_infos
 
 load = load_model
 use_loader(load_model)  # create_model(weights=...) then takes ids and other programs' files
 
-__all__ = ["Entry", "catalog", "convert", "create", "create_model", "fetch", "find", "load", "load_model", "start_from"]
+__all__ = [
+    "Entry",
+    "catalog",
+    "convert",
+    "create",
+    "create_model",
+    "fetch",
+    "find",
+    "load",
+    "load_model",
+    "own_infos",
+    "start_from",
+]

@@ -13,6 +13,7 @@ from segwright.zoo.checkpoint import Checkpoint, read_checkpoint
 from segwright.zoo.convert import convert, identify, rebuild
 from segwright.zoo.download import OnProgress, fetch
 from segwright.zoo.entry import Entry
+from segwright.zoo.own import OWN
 from segwright.zoo.published import datasets
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ def load_model(path_or_id: str | Path, *, on_progress: OnProgress | None = None)
 
     Args:
         path_or_id: a model file (``.safetensors``), a run folder that holds one, a checkpoint of mmsegmentation,
-            torchvision, segmentation-models-pytorch or of the papers' authors (``.pth``), or an id of the catalog,
-            whose file is downloaded once.
+            torchvision, segmentation-models-pytorch or of the papers' authors (``.pth``), the id of a network that
+            comes with the package (``camvid/fast_scnn``), or an id of the catalog, whose file is downloaded once.
         on_progress: hears of the download.
 
     Raises:
@@ -37,6 +38,9 @@ def load_model(path_or_id: str | Path, *, on_progress: OnProgress | None = None)
         path = model_file_of(path_or_id)
         is_foreign = path.suffix in FOREIGN or (path.suffix == ".safetensors" and not is_model_file(path))
         return load_checkpoint(path) if is_foreign else load_model_file(path)
+    own = OWN.get(Path(path_or_id).as_posix())
+    if own is not None:
+        return load_model_file(own)
     entry = _find(path_or_id)
     if entry.weights is None:
         raise WeightsError(
@@ -48,7 +52,7 @@ def load_model(path_or_id: str | Path, *, on_progress: OnProgress | None = None)
 
 def _find(path_or_id: str | Path) -> Entry:
     name = Path(path_or_id).as_posix()
-    ids = [entry.id for entry in catalog()]
+    ids = [*OWN, *(entry.id for entry in catalog())]
     if name in ids:
         return find(name)
     raise WeightsError(
