@@ -6,6 +6,7 @@ Run: python benchmarks/camvid_ablation.py CAMVID --out runs/ablation
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import yaml
@@ -23,6 +24,19 @@ VARIANTS: dict[str, dict[str, object]] = {
     "AdamW 0.003, class weights (the recipe)": {},
     "the recipe with OHEM": {"loss.name": "ohem_cross_entropy"},
 }
+PLAIN = {"loss.class_weights": "none"}
+LARGE = {**PLAIN, "data.short_side": 720}
+MEASURES: dict[str, dict[str, object]] = {
+    "plain": PLAIN,
+    "pictures enlarged to a short side of 720": LARGE,
+    "and rare-class crops": {**LARGE, "data.rare_class_crops": 0.5},
+    "and ClassMix": {**LARGE, "data.classmix": 0.5},
+    "and CutMix": {**LARGE, "data.cutmix": 0.5},
+    "and Dice": {**LARGE, "loss.dice": 0.5},
+    "and label smoothing": {**LARGE, "loss.label_smoothing": 0.05},
+    "and stronger colours": {**LARGE, "data.brightness": 0.5, "data.contrast": 0.5, "data.saturation": 0.5},
+}
+"""One by one on top of enlarged pictures."""
 
 
 def hold_out(camvid: Path, folder: Path) -> Path:
@@ -47,18 +61,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--iters", type=int, default=500)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--measures", action="store_true", help="what can be added, instead of how the recipe came")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     data = hold_out(options.camvid, options.out / "data")
-    for number, (name, settings) in enumerate(VARIANTS.items(), start=1):
+    variants = MEASURES if options.measures else VARIANTS
+    for seed, (number, (name, settings)) in itertools.product(options.seeds, enumerate(variants.items(), start=1)):
         common = {"train.eval_every": options.iters, "train.threads": options.threads, "data.check": True}
         run = train(
             data,
-            out=options.out / f"variant-{number}",
+            out=options.out / f"{'measure' if options.measures else 'variant'}-{number}-{seed}",
             recipe=RECIPE,
             iters=options.iters,
+            seed=seed,
             settings={**common, **settings},
         )
-        print(f"{name:<46} mIoU {100 * run.scores.miou:6.2f}", flush=True)
+        print(f"{name:<46} seed {seed}  mIoU {100 * run.scores.miou:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

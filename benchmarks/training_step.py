@@ -25,7 +25,7 @@ def plain_loss(output: SegmentationOutput, masks: Tensor) -> Tensor:
     predictions = {1.0: [output.logits], 0.4: list(output.aux.values())}
     return torch.stack(
         [
-            weight * F.cross_entropy(F.interpolate(logits.float(), size=size, mode="bilinear"), masks)
+            weight * F.cross_entropy(F.interpolate(logits.float(), size=size, mode="bilinear"), masks, ignore_index=255)
             for weight, several in predictions.items()
             for logits in several
         ]

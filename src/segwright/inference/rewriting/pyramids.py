@@ -30,9 +30,10 @@ class CoarselyFusedPyramid(nn.Module):
         self.bins, self.branches, self.align_corners = pooling.bins, pooling.branches, pooling.align_corners
         self.kernel_size = fusion.kernel_size[0]
         width = (fusion.in_channels - _channels_read(pooling)) // len(self.bins)
-        direct, *coarse = fusion.weight.detach().split([_channels_read(pooling), *[width] * len(self.bins)], dim=1)
+        widths = [_channels_read(pooling), *[width] * len(self.bins)]
+        direct, *coarse = torch.split(fusion.weight.detach(), widths, dim=1)
         shape = (direct.shape[1], direct.shape[0], self.kernel_size)
-        self.direct = nn.Conv2d(*shape, padding=fusion.padding, bias=False)
+        self.direct = nn.Conv2d(*shape, padding=self.kernel_size // 2, bias=False)
         self.direct.weight, self.direct.bias = _fixed(direct), fusion.bias
         # (out_channels * taps, width, 1, 1): every tap of a coarse map's kernel as an output of its own
         self.taps = nn.ParameterList(
@@ -65,7 +66,7 @@ class CoarselyFusedPyramid(nn.Module):
     def _by_tap(self, cells: Tensor, side: int) -> Tensor:
         """(N, out_channels * taps, side, side) -> (N, out_channels, kernel_size * side, kernel_size * side)."""
         kernel = self.kernel_size
-        apart = cells.unflatten(1, (-1, kernel, kernel)).permute(0, 1, 2, 4, 3, 5)
+        apart = cells.reshape(cells.shape[0], -1, kernel, kernel, side, side).permute(0, 1, 2, 4, 3, 5)
         return apart.reshape(cells.shape[0], -1, kernel * side, kernel * side)
 
     def _weights(self, features: Tensor, dim: int, side: int) -> Tensor:
@@ -75,12 +76,13 @@ class CoarselyFusedPyramid(nn.Module):
         read = torch.arange(length, device=features.device)[:, None] + steps  # where a tap reads, for a position
         is_inside = (read >= 0) & (read < length)
         if self.align_corners:
-            places = read * (side - 1) / torch.sym_max(length - 1, 1)
+            places = read * (side - 1) / torch.sym_max(length - 1, 1)  # type: ignore[no-untyped-call]
         else:
             places = (read + 0.5) * side / length - 0.5
         distances = places.clamp(0, side - 1)[:, :, None] - torch.arange(side, device=features.device)
         weights = (1 - distances.abs()).clamp(min=0) * is_inside[:, :, None]
-        return weights.flatten(1).to(features.dtype)
+        by_position: Tensor = weights.flatten(1).to(features.dtype)
+        return by_position
 
 
 def _channels_read(pooling: PyramidPooling) -> int:
