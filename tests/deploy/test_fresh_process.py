@@ -10,9 +10,9 @@ from segwright.data.synthetic import draw_scene
 from segwright.deploy import fresh_process
 from segwright.deploy.fresh_process import peak_memory, predict
 from tests.support.exported import write_onnx
+from tests.support.extras import needs
 
-pytest.importorskip("onnx", reason="onnx writes the file of these tests")
-pytest.importorskip("onnxruntime", reason="these tests run it")
+needs("onnx", "onnxruntime")
 
 
 @pytest.fixture

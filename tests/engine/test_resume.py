@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segwright.config import Config
 from segwright.engine import resume, run
 from segwright.engine.distributed import cpu_computes_bf16
 from segwright.errors import Interrupted, WeightsError
@@ -31,7 +33,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "bf16": {"train__optimizer": "adamw", "train__precision": "bf16", "train__lr": 0.001, "train__accumulate": 2},
     "accumulate": {"train__accumulate": 2, "train__ema": None, "loss__pixel_stride": 2},
     "workers": {"data__workers": 1, "loss__class_weights": "log", "train__clip_grad_norm": 1.0},
+    "mixed": {"data__classmix": 0.5, "data__cutmix": 0.5, "data__rare_class_crops": 0.5, "data__short_side": 64},
+    "taught": {"loss__distillation": 0.5, "loss__dice": 0.5, "loss__label_smoothing": 0.1},
 }
+
+
+def config_of(kind: str, scenes: Path, runs: Mapping[str, Path]) -> Config:
+    """The settings of a kind; the one that is taught learns from the plain run."""
+    teacher = {"model__teacher": str(runs["sgd"])} if kind == "taught" else {}
+    return tiny_config(scenes, **KINDS[kind], **teacher)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +51,7 @@ def uninterrupted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     class Runs(dict[str, Path]):
         def __missing__(self, kind: str) -> Path:
             folder = tmp_path_factory.mktemp("whole") / kind
-            self[kind] = run(tiny_config(scenes, **KINDS[kind]), folder).path
+            self[kind] = run(config_of(kind, scenes, self), folder).path
             return folder
 
     return Runs()
@@ -55,13 +65,15 @@ def uninterrupted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         ("accumulate", 2),
         ("accumulate", 5),
         ("workers", 3),
+        ("mixed", 3),
+        ("taught", 3),
     ],
 )
 def test_run_stopped_by_ctrl_c_and_resumed_equals_uninterrupted_run(
     kind: str, step: int, scenes: Path, uninterrupted: dict[str, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        run(tiny_config(scenes, **KINDS[kind]), tmp_path / "run", reporter=signal_at(step, signal.SIGINT))
+        run(config_of(kind, scenes, uninterrupted), tmp_path / "run", reporter=signal_at(step, signal.SIGINT))
     assert last_state(tmp_path / "run")[1]["step"] == step
     resume(tmp_path / "run")
     assert_same_outcome(tmp_path / "run", uninterrupted[kind])

@@ -7,9 +7,10 @@ import pytest
 from segwright.errors import ConfigError, MissingExtraError, RunError, WeightsError
 from segwright.runtime.onnx_network import OnnxNetwork
 from tests.support.exported import CLASSES, expected_logits, record, write_onnx
+from tests.support.extras import needs
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
-pytest.importorskip("onnxruntime", reason="these tests run it")
+needs("onnxruntime")
 
 
 @pytest.fixture(scope="module")

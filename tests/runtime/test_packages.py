@@ -9,12 +9,13 @@ from segwright.runtime.packages import import_silently
 from tests.support.extras import needs
 
 
-@pytest.mark.parametrize("package", ["openvino", "nncf"])
+@pytest.mark.parametrize("package", ["openvino", "nncf", "onnxruntime"])
 def test_import_leaves_nothing_in_the_home_folder(package: str, tmp_path: Path) -> None:
     needs(package)
     code = f"from segwright.runtime.packages import import_silently; import_silently('{package}')"
     home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
-    home.pop("CI", None)
+    for name in ("CI", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+        home.pop(name, None)
     subprocess.run([sys.executable, "-c", code], env=home, check=True, timeout=120)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 

@@ -13,6 +13,10 @@ def fetch_weights(model: str) -> None:
     """
     if Path(model).exists() or "/" not in model:
         return
+    from segwright.runtime.exported import is_exported
+
+    if is_exported(model):  # a file that does not exist, which the catalog's torch need not be loaded for
+        return
     from segwright.zoo import catalog, fetch
 
     entry = next((entry for entry in catalog() if entry.id == model), None)

@@ -125,11 +125,12 @@ def to_onnx(model: SegmentationModel, takes: Input, gives: Output) -> Any:
         RunError: it has an operation that ONNX lacks, or one that torch cannot trace at free sizes.
     """
     batch, height, width = _TRACE_SHAPE
+    noise = torch.Generator().manual_seed(0)
     sides = {0: "batch", 1: "height", 2: "width"} if takes == "pixels" else {0: "batch", 2: "height", 3: "width"}
     if takes == "pixels":
-        example = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8)
+        example = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8, generator=noise)
     else:
-        example = torch.randn(batch, 3, height, width)
+        example = torch.randn(batch, 3, height, width, generator=noise)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, of its parts that will change; the file is checked instead

@@ -15,13 +15,14 @@ from segwright.info import Preprocessing
 from segwright.runtime import find_images, preprocess, read_image
 from segwright.runtime.bilinear import resize
 from segwright.runtime.exported import Batch, Input
+from segwright.runtime.images import are_pictures
 
 CALIBRATION_PICTURES = 300
 """At most so many, evenly spaced over the split; NNCF's own number."""
 
 
 def calibration_files(source: str | Path) -> tuple[list[Path], SegmentationData | None]:
-    """The pictures to calibrate on: the train split of a data set, or all of a folder that is none.
+    """The pictures to calibrate on: the train split of a data set, all of a folder that is none, or one picture.
 
     Returns:
         The pictures, and the data set, whose labels can judge the result; None for pictures without labels.
@@ -30,6 +31,8 @@ def calibration_files(source: str | Path) -> tuple[list[Path], SegmentationData 
         DataError: nothing there, a damaged data.yaml, or no picture.
     """
     path = Path(source).expanduser()
+    if are_pictures(str(path)) and path.is_file():
+        return find_images([path]), None
     try:
         data = load_data(path)
     except DataError:
