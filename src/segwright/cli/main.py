@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from segwright import __version__
 from segwright.cli import bench, data, demo, evaluate, export, limits, models, predict, train
 from segwright.cli.console import WarningsToStderr, say_error, show_traceback
 from segwright.cli.options import arrange
-from segwright.errors import MissingExtraError, SegmentationError, did_you_mean
+from segwright.errors import ConfigError, MissingExtraError, SegmentationError, did_you_mean
 
 # Plain help: rich's would take as long to import as everything else together.
 app = typer.Typer(
@@ -34,6 +35,7 @@ _EXTRAS = {
     **dict.fromkeys(("scipy", "matplotlib", "numba", "onnx", "onnxscript"), "train"),
     "onnxruntime": "onnx",
     **dict.fromkeys(("openvino", "nncf"), "openvino"),
+    "ray": "cluster",
 }
 _INTERRUPTED = 130
 
@@ -66,8 +68,11 @@ def main(words: Sequence[str] | None = None) -> int:
         words: after the program's name; ``None`` for those of the process.
     """
     words = arrange(sys.argv[1:] if words is None else words)
+    # Pillow's word on a picture that we refuse in our own; by its text, since Pillow is not imported yet.
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit of")
     logger, handler = logging.getLogger("segwright"), WarningsToStderr()
-    logger.addHandler(handler)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one warns
+        logger.addHandler(handler)
     try:
         code = run(words)
         sys.stdout.flush()
@@ -83,6 +88,7 @@ def run(words: list[str]) -> int:
     """Run a command line; every error but a closed pipe becomes two lines and an exit code."""
     command = typer.main.get_command(app)
     try:
+        refuse_processes(words)
         code = command.main(args=words, prog_name="segwright", standalone_mode=False)
     except BrokenPipeError:
         raise
@@ -95,11 +101,30 @@ def run(words: list[str]) -> int:
         if "--debug" in words:
             show_traceback(error)
         known = explain(error, words)
-        say_error(known.message, known.fix)
+        if not is_told_elsewhere(known):
+            say_error(known.message, known.fix)
         return known.exit_code
     if code == _INTERRUPTED:
         say_error("stopped by Ctrl-C", "run the command again")
     return code if isinstance(code, int) else 0
+
+
+def refuse_processes(words: Sequence[str]) -> None:
+    """Of the commands train alone shares its work among the processes of a launcher; others would all do the same.
+
+    Raises:
+        ConfigError: another command, in several processes.
+    """
+    count, path = os.environ.get("WORLD_SIZE", "1"), command_path(words)
+    if count != "1" and "RANK" in os.environ and path not in ("segwright train", "segwright"):
+        raise ConfigError(f"{path} works in one process, and {count} were started", fix="start it without a launcher")
+
+
+def is_told_elsewhere(error: SegmentationError) -> bool:
+    """Whether another process of a launched run tells the user: one that knows, else the first on the same machine."""
+    if error.is_told is None:
+        return type(error) is not SegmentationError and os.environ.get("LOCAL_RANK", "0") != "0"
+    return error.is_told
 
 
 def explain(error: Exception, words: Sequence[str]) -> SegmentationError:
