@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segwright.cli.data import _FORMATS
+from segwright.data.formats import FORMATS
 from segwright.data.synthetic import CLASSES
 
 from .conftest import Command
@@ -108,3 +110,61 @@ def test_data_that_cannot_be_trained_on_is_not_followed_by_advice_to_train(segwr
     assert result.code == 0
     assert "[no-val-split]" in result.err
     assert "next:" not in result.err
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """Two pictures with black and white masks."""
+    for index in range(2):
+        for folder in ("images", "masks"):
+            (tmp_path / "drawn" / folder).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48), (90, 90, index)).save(tmp_path / "drawn" / "images" / f"{index}.png")
+        mask = np.zeros((48, 64), np.uint8)
+        mask[:20] = 255
+        Image.fromarray(mask).save(tmp_path / "drawn" / "masks" / f"{index}.png")
+    return tmp_path / "drawn"
+
+
+def test_convert_says_what_was_understood_and_its_data_pass(segwright: Command, drawn: Path) -> None:
+    out = drawn.with_name("out")
+    result = segwright("data", "convert", drawn, "--to", out)
+    assert (result.code, result.out) == (0, f"{out}\n")
+    assert "understood 2 pictures with masks in grey levels: 0 = background, 255 = object (--from levels)" in result.err
+    assert "note: no splits: 1 of 2 pictures serve as val, by a hash of their names" in result.err
+    assert result.err.endswith(f"next: segwright data check {out}\n")
+    assert segwright("data", "check", out).code == 0
+
+
+def test_the_help_of_convert_names_every_format() -> None:
+    assert _FORMATS.split(", ") == list(FORMATS)
+
+
+def test_convert_takes_levels_and_names(segwright: Command, drawn: Path) -> None:
+    out = drawn.with_name("out")
+    words = ("--from", "levels", "--levels", "255, 0", "--classes", "crack,wall", "--json")
+    result = segwright("data", "convert", drawn, "--to", out, *words)
+    assert result.code == 0
+    report = json.loads(result.out)
+    assert report["classes"] == ["crack", "wall"]
+    assert report["format"] == "levels"
+    assert sum(report["images"].values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--from", "levles"), 2, "did you mean 'levels'?"),
+        (("--levels", "0,x"), 2, "--levels takes grey levels, got '0,x'"),
+        (("--from", "coco"), 3, "holds no JSON file with images, annotations and categories"),
+        (("--max-pixels", 100), 3, "exceed the limit of 100 px"),
+        (("--overlap", "any"), 2, "--overlap must be area or order"),
+    ],
+)
+def test_convert_writes_nothing_after_an_error(
+    segwright: Command, drawn: Path, words: tuple[object, ...], code: int, message: str
+) -> None:
+    result = segwright("data", "convert", drawn, "--to", drawn.with_name("out"), *words)
+    assert result.code == code
+    assert message in result.err
+    assert "fix: " in result.err
+    assert [path.name for path in drawn.parent.iterdir()] == ["drawn"]

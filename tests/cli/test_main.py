@@ -6,13 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from segwright import __version__
 from segwright.cli import main as main_module
 from segwright.cli import models
-from segwright.errors import Interrupted
+from segwright.errors import ConfigError, Interrupted
 
 from .conftest import Command
+
+COMMANDS = (
+    *("demo", "train", "evaluate", "predict", "bench", "export", "models list", "models show"),
+    *("data check", "data convert", "data make", "data limits"),
+)
+FIRST_WORDS = tuple(dict.fromkeys(words.split()[0] for words in COMMANDS))
 
 
 def error_and_fix(err: str) -> tuple[str, str]:
@@ -32,14 +39,22 @@ def test_command_line_imports_neither_torch_nor_numpy_nor_rich() -> None:
 def test_help_lists_every_command(segwright: Command) -> None:
     result = segwright("--help")
     assert result.code == 0
-    assert [name for name in ("demo", "train", "evaluate", "predict", "models", "data") if name not in result.out] == []
+    assert [name for name in FIRST_WORDS if f"\n  {name} " not in result.out] == []
 
 
-@pytest.mark.parametrize("words", ["demo", "train", "evaluate", "predict", "models list", "models show", "data make"])
+@pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_has_help(segwright: Command, words: str) -> None:
     result = segwright(*words.split(), "--help")
     assert result.code == 0
     assert f"Usage: segwright {words}" in result.out
+
+
+def test_these_tests_know_every_command() -> None:
+    found: set[str] = set()
+    for name, command in getattr(get_command(main_module.app), "commands", {}).items():
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {word}" for word in inner} or {name}
+    assert found == set(COMMANDS)
 
 
 def test_version_goes_to_stdout(segwright: Command) -> None:
@@ -172,3 +187,27 @@ def test_json_is_one_document_on_stdout(segwright: Command, scenes: Path, run_fo
         ("predict", run_folder, picture, "--out", tmp_path / "out"),
     ):
         assert isinstance(json.loads(segwright(*words, "--json").out), dict), words
+
+
+def test_command_that_would_do_its_work_twice_is_refused_in_several_processes(
+    segwright: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    result = segwright("evaluate", "runs/first", "data")
+    assert result.code == 2
+    assert error_and_fix(result.err)[0] == "error: segwright evaluate works in one process, and 2 were started"
+
+
+@pytest.mark.parametrize(
+    ("is_told", "local_rank", "is_quiet"),
+    [(None, "0", False), (None, "1", True), (True, "0", True), (False, "1", False)],
+)
+def test_of_several_processes_one_tells_an_error(
+    monkeypatch: pytest.MonkeyPatch, is_told: bool | None, local_rank: str, is_quiet: bool
+) -> None:
+    """The one that knows; before they have met, the first on its machine."""
+    error = ConfigError("no such thing", fix="give another")
+    error.is_told = is_told
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert main_module.is_told_elsewhere(error) == is_quiet

@@ -1,4 +1,4 @@
-"""segwright data check | make."""
+"""segwright data check | convert | make."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,16 @@ from segwright.errors import ConfigError
 
 if TYPE_CHECKING:
     from segwright.data import DataReport, SegmentationData
+    from segwright.data.formats import Options
+
+_FORMATS = (
+    "voc, coco, labelme, yolo, cvat, supervisely, cityscapes, ade20k, pascal_context, coco_stuff, mat, levels, colour, "
+    "index"
+)
 
 app = typer.Typer(
-    help="Data sets: check one, see which stride its labels allow, or draw scenes.", rich_markup_mode=None
+    help="Data sets: check one, bring one from another format, see which stride its labels allow, or draw scenes.",
+    rich_markup_mode=None,
 )
 
 
@@ -40,6 +47,81 @@ def check(
         raise typer.Exit(3)
     if {"train", "val"} <= source.folders.keys():
         say_next("train", data, "--model", "fast_scnn")
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder of labelled data, or its one label file.")],
+    to: Annotated[str, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    name: Annotated[str, typer.Option("--from", metavar="FORMAT", help=f"auto, {_FORMATS}.")] = "auto",
+    classes: Annotated[str, typer.Option(metavar="A,B,C", help="Class names, by mask value or grey level.")] = "",
+    palette: Annotated[Path | None, typer.Option(metavar="FILE", help="Lines like road,128,64,128.")] = None,
+    levels: Annotated[str, typer.Option(metavar="0,255", help="Grey levels of the classes; the nearest wins.")] = "",
+    ignore: Annotated[
+        str, typer.Option(metavar="A,B", help="Classes or values left out of scores. [default: names like void]")
+    ] = "",
+    background: Annotated[str, typer.Option(help="Class of pixels without a shape, or ignore.")] = "background",
+    overlap: Annotated[
+        str | None, typer.Option(help="Which shape is drawn first: area (the larger) or order. [default: the format's]")
+    ] = None,
+    coarse: Annotated[bool, typer.Option("--coarse", help="Read the coarse labels where there are two kinds.")] = False,
+    ignore_outside: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Masks of the field of view; where they are 0 is ignored.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Refuse larger pictures. [default: what Pillow allows]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write data of another format as pictures, index masks and a data.yaml: all of it, or nothing."""
+    from segwright.data.formats import Options
+
+    options = Options(
+        classes=tuple(_words(classes)),
+        palette=palette,
+        levels=parse_levels(levels),
+        ignore=tuple(_words(ignore)) or None,
+        overlap=overlap,
+        max_pixels=Options.max_pixels if max_pixels is None else max_pixels,
+        background=background,
+        coarse=coarse,
+        ignore_outside=ignore_outside,
+    )
+    write_converted(source, to, name, options, as_json=as_json)
+
+
+def write_converted(source: str, to: str, name: str, options: "Options", *, as_json: bool) -> None:
+    """Convert a data set and say what was understood, decided and left out."""
+    from segwright.data.formats import convert
+
+    def tell(name: str, understood: str) -> None:
+        say("understood", f"{understood} (--from {name})")
+
+    with progress("converting") as count:
+        done = convert(source, to, name=name, options=options, tell=tell, progress=count)
+    for note in done.notes:
+        say("note:", note)
+    if as_json:
+        print_json(done.to_json())
+    else:
+        print(to)
+    say_next("data", "check", to)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def parse_levels(text: str) -> tuple[int, ...]:
+    """``0,127,254`` as numbers.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    words = _words(text)
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise ConfigError(f"--levels takes grey levels, got '{text}'", fix="write for example --levels 0,127,254")
+    return tuple(int(word) for word in words)
 
 
 @app.command()

@@ -57,9 +57,7 @@ def predict(
     window: Window = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    engine: Annotated[
-        Engine, typer.Option(help="In this process, or by workers on Ray that go on where a stopped command was.")
-    ] = Engine.local,
+    engine: Annotated[Engine, typer.Option(help="In this process, or by workers on Ray; resumable.")] = Engine.local,
     workers: Annotated[
         int | None, typer.Option(help="Of engine ray; default: one per GPU, or else one per two cores.")
     ] = None,
@@ -69,8 +67,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict the masks of pictures; without MODEL, the classes of a street by camvid/fast_scnn."""
-    if engine == Engine.local and (workers is not None or address is not None):
-        raise ConfigError("--workers and --address are for --engine ray", fix="add --engine ray, or leave them out")
+    check_engine(engine, workers, address)
     model, sources = with_default(model, sources or [])
     jobs = plan_jobs(
         sources, Path(out), with_mask=format != Format.overlay, with_overlay=format != Format.mask,
@@ -91,6 +88,16 @@ def predict(
         say_next("predict", model, *(given if len(given) < 4 else ["PICTURES"]), "--out", out, *more)
     else:
         say_next("evaluate", model, "DATA")
+
+
+def check_engine(engine: Engine, workers: int | None, address: str | None) -> None:
+    """Refuse words for workers where there are none.
+
+    Raises:
+        ConfigError: they were given without ``--engine ray``.
+    """
+    if engine == Engine.local and (workers is not None or address is not None):
+        raise ConfigError("--workers and --address are for --engine ray", fix="add --engine ray, or leave them out")
 
 
 def with_default(model: str | None, sources: list[str]) -> tuple[str, list[str]]:

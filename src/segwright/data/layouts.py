@@ -70,27 +70,35 @@ def _find_folders(root: Path) -> tuple[dict[str, Folders], str]:
         return _split_by_stem(images, masks)
     raise DataError(
         f"folder '{root}' is no data set that is recognised (it holds {_listing(subfolders)})",
-        fix="arrange it as images/train, masks/train, images/val, masks/val, or write a data.yaml",
+        fix="arrange it as images/train, masks/train, images/val, masks/val, write a data.yaml, or bring it from "
+        f"another format: segwright data convert {root} --to NEW",
     )
 
 
 def _split_by_stem(images: Path, masks: Path) -> tuple[dict[str, Folders], str]:
-    """About a fifth of the stems as val, chosen by a hash of each stem, so that more pictures never move one.
-
-    Only where that leaves a split empty, as among a handful of pictures, the lowest or highest hash fills it.
-    """
+    """The two splits of a folder that has none, and a sentence about them."""
     pictures = find_files(images, IMAGE_SUFFIXES).by_stem
     if not pictures:
         raise no_picture(images)
-    ranked = sorted(pictures.keys() | find_files(masks, MASK_SUFFIXES).by_stem, key=_share_of_hash)
-    val = frozenset(stem for stem in ranked if _share_of_hash(stem) < _VAL_SHARE) or frozenset(ranked[:1])
-    train = frozenset(ranked) - val or frozenset(ranked[-1:])
-    val = val - train or val
+    ranked = pictures.keys() | find_files(masks, MASK_SUFFIXES).by_stem
+    train, val = share_stems(ranked)
     if len(ranked) == 1:
         sentence = "no split folders: the only picture serves as train and as val, so that scores say nothing"
         return {"train": Folders(images, masks, train), "val": Folders(images, masks, val)}, sentence
     sentence = f"no split folders: {len(val)} of {len(ranked)} pictures serve as val, chosen by a hash of their names"
     return {"train": Folders(images, masks, train), "val": Folders(images, masks, val)}, sentence
+
+
+def share_stems(stems: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """About four fifths of the stems for train and the others for val; a single stem is in both.
+
+    They are chosen by a hash of each stem, so that more pictures never move one. Only where that leaves a split empty,
+    as among a handful of pictures, the lowest or highest hash fills it.
+    """
+    ranked = sorted(stems, key=_share_of_hash)
+    val = frozenset(stem for stem in ranked if _share_of_hash(stem) < _VAL_SHARE) or frozenset(ranked[:1])
+    train = frozenset(ranked) - val or frozenset(ranked[-1:])
+    return train, val - train or val
 
 
 def _share_of_hash(stem: str) -> float:
@@ -115,7 +123,7 @@ def _class_names(root: Path, folders: dict[str, Folders]) -> tuple[tuple[str, ..
         raise DataError(
             f"the masks of '{root}' hold the values {sorted(values)[:20]}, from which the classes cannot be told",
             fix="write a data.yaml with 'classes: {0: background, 1: object}' and, for 0/255 masks, "
-            "'map: {255: object}'",
+            "'map: {255: object}', or give segwright data convert",
         )
     names = tuple(f"class {index}" for index in range(max(known) + 1))
     ignored = ", 255 ignored" if 255 in values else ""

@@ -1,0 +1,252 @@
+"""Files of a foreign data set: pictures found by the names that labels use, and JSON that has the right shape."""
+
+import io
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
+
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+
+from segwright.data.formats.reading import Notes, Sample, Size
+from segwright.errors import DataError
+from segwright.runtime.images import SUFFIXES
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_BLOCK = 1 << 22  # bytes read at once while keys are looked for
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+"""EXIF orientations that are shown with height and width exchanged."""
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def files_below(root: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Files with one of the suffixes (in lower case), hidden ones left out, links followed, sorted by path.
+
+    Raises:
+        DataError: a folder that may not be read.
+    """
+
+    def refuse(reason: OSError) -> None:
+        raise DataError(f"folder '{reason.filename}' cannot be read ({reason.strerror})", fix="grant access to it")
+
+    found, seen = [], set()
+    for parent, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        paths = [] if real in seen else [Path(parent, name) for name in names if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+        seen.add(real)
+    return sorted(found)
+
+
+def pictures_below(root: Path) -> list[Path]:
+    """Files whose suffix is that of a picture."""
+    return files_below(root, SUFFIXES)
+
+
+def tell_unnamed(root: Path, samples: Iterable[Sample], notes: Notes) -> None:
+    """Count the pictures below a folder that no sample shows."""
+    left = sorted(set(pictures_below(root)) - {sample.image for sample in samples if isinstance(sample.image, Path)})
+    if left:
+        notes.count("pictures that no label file names, left out", left[0], len(left))
+
+
+def split_of(words: Iterable[str]) -> str | None:
+    """The split that a path's parts or a file name's words speak of."""
+    return next((SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES), None)
+
+
+def safe_name(name: str, where: object) -> PurePosixPath:
+    """A picture's name in a label file as a path below the data set.
+
+    Raises:
+        DataError: an absolute path, one with ``..``, or one that no file can have; names ``where``.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    has_drive = len(name) > 1 and name[1] == ":"
+    if path.is_absolute() or has_drive or ".." in path.parts:
+        raise DataError(
+            f"'{where}' names the picture '{name}', which leads out of the data set",
+            fix="write names relative to the pictures' folder, without '..'",
+        )
+    if not path.parts or not name.isprintable() or any(part.startswith(".") for part in path.parts):
+        raise DataError(
+            f"'{where}' names the picture {name!r}, which is no name of a visible file", fix="mend the name"
+        )
+    return path
+
+
+def stem_of(name: PurePath) -> str:
+    """The name without the suffix of a picture; dots inside a name stay."""
+    return (name.with_suffix("") if name.suffix.lower() in SUFFIXES else name).as_posix()
+
+
+class Pictures:
+    """The pictures below a folder, found by the end of their path.
+
+    Args:
+        root: of the data set.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in pictures_below(root):
+            self._by_name[_composed(path.name)].append(path)
+
+    def find(self, name: PurePosixPath, where: object, split: str | None = None, near: Path | None = None) -> Path:
+        """The picture that a label file means.
+
+        Args:
+            name: as in the label file.
+            where: the label file, for errors.
+            split: preferred, where several pictures end in ``name``.
+            near: folder in which to look first.
+
+        Raises:
+            DataError: none, or several.
+        """
+        if near is not None and (near / name).is_file():
+            return near / name
+        found = self._ending_in(name)
+        if len(found) > 1 and split is not None:
+            found = [path for path in found if split_of(_words(path.relative_to(self.root))) == split] or found
+        if not found:
+            raise self._nowhere([name], where)
+        if len(found) > 1:
+            raise DataError(
+                f"'{where}' names the picture '{name}', and '{found[0]}' and '{found[1]}' could be meant",
+                fix="remove one of the two, or write more of its path into the name",
+            )
+        return found[0]
+
+    def require(self, names: Sequence[PurePosixPath], where: object, near: Path | None = None) -> None:
+        """Look for all pictures of a label file.
+
+        Raises:
+            DataError: some are nowhere; they are counted, and the first are named.
+        """
+        missing = [
+            name for name in names if not self._ending_in(name) and not (near is not None and (near / name).is_file())
+        ]
+        if missing:
+            raise self._nowhere(missing, where)
+
+    def _ending_in(self, name: PurePosixPath) -> list[Path]:
+        ending = tuple(map(_composed, name.parts))
+        return [
+            path
+            for path in self._by_name.get(ending[-1], [])
+            if tuple(map(_composed, path.relative_to(self.root).parts[-len(ending) :])) == ending
+        ]
+
+    def _nowhere(self, names: Sequence[PurePosixPath], where: object) -> DataError:
+        if len(names) == 1:
+            what = f"the picture '{names[0]}', which is"
+        else:
+            listed = ", ".join(f"'{name}'" for name in names[:5]) + (" and others" * (len(names) > 5))
+            what = f"{len(names)} pictures ({listed}) that are"
+        return DataError(
+            f"'{where}' names {what} nowhere below '{self.root}'", fix="add the picture, or remove its entry"
+        )
+
+
+def _composed(text: str) -> str:
+    """One spelling for names with accents: some systems write the accent behind the letter."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _words(path: Path) -> list[str]:
+    """The parts of a path, numbers at their ends removed (``train2017``)."""
+    return [part.rstrip("0123456789") for part in path.parts]
+
+
+class PictureSize(NamedTuple):
+    """Of a picture file.
+
+    Args:
+        shown: (height, width) with the EXIF orientation applied.
+        stored: (height, width) of the pixels in the file.
+        orientation: EXIF's, 1 for none.
+        format: Pillow's name of the file format.
+    """
+
+    shown: Size
+    stored: Size
+    orientation: int
+    format: str
+
+
+def picture_size(image: Path | bytes, name: str, max_pixels: int) -> PictureSize:
+    """Size and orientation from a picture's head; its pixels are not read.
+
+    Raises:
+        DataError: not a picture, or more than ``max_pixels`` pixels; names ``name``.
+    """
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as picture:
+            stored = picture.height, picture.width
+            orientation, kind = picture.getexif().get(_ORIENTATION, 1), picture.format or ""
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as reason:
+        raise DataError(f"picture '{name}' is too large ({reason})", fix="cut it into parts") from reason
+    except Exception as reason:  # damaged files make Pillow's readers raise anything, SyntaxError included
+        raise DataError(f"picture '{name}' cannot be read ({reason})", fix="copy it again or remove it") from reason
+    if stored[0] * stored[1] > max_pixels:
+        raise DataError(
+            f"picture '{name}' is too large ({stored[1]}x{stored[0]} px (width x height) exceed the limit of "
+            f"{max_pixels} px)",
+            fix="cut it into parts, or raise --max-pixels",
+        )
+    if orientation not in range(1, 9):
+        orientation = 1
+    shown = (stored[1], stored[0]) if orientation in _LYING else stored
+    return PictureSize(shown, stored, orientation, kind)
+
+
+def has_keys(path: Path, keys: Sequence[bytes]) -> bool:
+    """Whether all ``keys`` stand somewhere in a file; files of gigabytes are not held in memory for it."""
+    missing, tail = set(keys), b""
+    with path.open("rb") as file:
+        while missing and (block := file.read(_BLOCK)):
+            missing -= {key for key in missing if key in tail + block}
+            tail = block[-32:]
+    return not missing
+
+
+def parse_json(path: Path, model: type[Model], what: str) -> Model:
+    """A JSON file in the shape of ``model``.
+
+    Args:
+        path: the file.
+        model: what it must hold.
+        what: the format's name, for errors.
+
+    Raises:
+        DataError: unreadable file, no JSON, another shape, or a number that is none; names the place in it.
+    """
+    try:
+        return model.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as reason:
+        raise DataError(f"'{path}' cannot be read ({reason.strerror})", fix="copy it again") from reason
+    except ValidationError as reason:
+        raise _wrong_shape(path, reason.errors(include_url=False, include_context=False)[0], what) from reason
+
+
+def _wrong_shape(path: Path, first: Any, what: str) -> DataError:
+    place = ".".join(map(str, first["loc"]))
+    given = repr(first["input"])
+    given = f" (it holds {given})" if place and len(given) <= 60 else ""
+    at = f" at {place}" if place else ""
+    return DataError(
+        f"'{path}' is no {what}{at}: {first['msg'].lower()}{given}", fix="export it again, or mend it there"
+    )

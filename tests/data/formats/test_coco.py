@@ -1,0 +1,218 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segwright.errors import ConfigError, DataError
+from tests.support.extras import needs
+
+from .conftest import SIZE, Converted
+
+Run = Callable[..., Converted]
+Write = Callable[..., Path]
+
+SQUARE = [10, 8, 30, 8, 30, 28, 10, 28]
+INSIDE = np.zeros(SIZE, bool)
+INSIDE[8:28, 10:30] = True
+
+
+def content(*annotations: dict[str, Any], name: str = "a.jpg", **more: Any) -> dict[str, Any]:
+    return {
+        "images": [{"id": 7, "file_name": name, "width": 64, "height": 48}],
+        "categories": [{"id": 3, "name": "car"}, {"id": 9, "name": "road"}],
+        "annotations": [{"id": i, "image_id": 7, "category_id": 3, **each} for i, each in enumerate(annotations)],
+        **more,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path, picture: Write) -> Callable[..., Path]:
+    def run(document: object, name: str = "annotations/instances_train2017.json", image: str = "a.jpg") -> Path:
+        if image:
+            picture(f"train2017/{image}")
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document) if not isinstance(document, str) else document)
+        return path
+
+    return run
+
+
+def test_a_polygon_becomes_its_class_over_an_added_background(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}))
+    result = converted()
+    assert result.told == [
+        (
+            "coco",
+            "COCO JSON (instances_train2017.json): 1 images, 2 classes, 1 annotations as polygons, 0 as RLE",
+        )
+    ]
+    assert result.data.classes == ("background", "car", "road")
+    assert (result.mask("a") == INSIDE).all()
+    assert result.said("class 0 'background' is added for pixels without a shape")
+    assert result.said("classes without a pixel: road")
+
+
+def test_a_category_called_background_serves_as_class_0(write: Write, converted: Run) -> None:
+    document = content({"segmentation": [SQUARE]})
+    document["categories"][1]["name"] = "Background"
+    write(document)
+    result = converted()
+    assert result.data.classes == ("Background", "car")
+    assert (result.mask("a") == INSIDE).all()
+
+
+def test_pixels_without_a_shape_may_be_ignored(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}))
+    result = converted(background="ignore")
+    assert result.data.classes == ("car", "road")
+    assert (result.mask("a") == np.where(INSIDE, 0, 255)).all()
+
+
+@pytest.mark.parametrize("is_text", [True, False])
+def test_run_lengths_make_holes(write: Write, converted: Run, is_text: bool) -> None:
+    ring = INSIDE.copy()
+    ring[12:20, 15:25] = False
+    flips = np.flatnonzero(np.diff(np.concatenate([[False], ring.T.ravel(), [False]])))
+    counts: object = np.diff([0, *flips, ring.size]).tolist()
+    if is_text:
+        needs("pycocotools")
+        from pycocotools import mask as tools
+
+        counts = tools.encode(np.asfortranarray(ring.astype(np.uint8)))["counts"].decode()
+    write(content({"segmentation": {"size": list(SIZE), "counts": counts}, "iscrowd": 1}))
+    assert (converted().mask("a") == ring).all()
+
+
+def test_smaller_shapes_lie_on_top_unless_the_order_counts(write: Write, converted: Run) -> None:
+    small = [12, 10, 16, 10, 16, 14, 12, 14]
+    write(content({"segmentation": [small]}, {"segmentation": [SQUARE], "category_id": 9}))
+    result = converted()
+    assert result.mask("a")[11, 13] == 1
+    assert result.said("larger shapes are drawn first")
+
+
+def test_the_order_of_the_file_may_count(write: Write, converted: Run) -> None:
+    small = [12, 10, 16, 10, 16, 14, 12, 14]
+    write(content({"segmentation": [small]}, {"segmentation": [SQUARE], "category_id": 9}))
+    assert converted(overlap="order").mask("a")[11, 13] == 2
+
+
+def test_names_with_folders_keep_them(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}, name="x/y/a.jpg"), image="x/y/a.jpg")
+    assert (converted().mask("x/y/a") == INSIDE).all()
+
+
+def test_each_split_has_its_file(write: Write, picture: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}))
+    picture("val2017/a.jpg", value=10)
+    write(content({"segmentation": [SQUARE]}), "annotations/instances_val2017.json", image="")
+    write(content({"segmentation": [SQUARE]}), "annotations/person_keypoints_val2017.json", image="")
+    result = converted()
+    assert result.done.images == {"train": 1, "val": 1}
+    assert result.data.pairs("train")[0].image.read_bytes() != result.data.pairs("val")[0].image.read_bytes()
+
+
+def test_one_file_for_all_is_split_by_names(write: Write, picture: Write, converted: Run) -> None:
+    images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(10)]
+    for image in images:
+        picture(image["file_name"])  # type: ignore[arg-type]
+    path = write({"images": images, "categories": [{"id": 0, "name": "car"}], "annotations": []}, "all.json", image="")
+    result = converted(path)
+    assert result.said("pictures serve as val, by a hash of their names")
+    assert result.said("pictures without annotation, all unlabelled: 10")
+    assert sum(result.done.images.values()) == 10
+
+
+def test_what_has_no_outline_is_counted(write: Write, converted: Run) -> None:
+    write(content({"bbox": [1, 2, 3, 4]}, {"segmentation": []}, {"segmentation": [[1, 2, 3, 4], SQUARE]}))
+    result = converted()
+    assert (result.mask("a") == INSIDE).all()
+    assert result.said("annotations without outline (a box at most), left out: 2, first in '")
+    assert result.said("polygons of fewer than three corners, left out: 1, first in '")
+
+
+def test_outlines_beyond_the_picture_are_cut_off(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [[-100, -100, 500, -100, 500, 20, -100, 20]]}))
+    result = converted()
+    assert (result.mask("a") == (np.arange(48)[:, None] < 20)).all()
+    assert result.said("shapes that reach out of their picture, cut off at its border: 1, first in '")
+
+
+BAD: list[tuple[object, str]] = [
+    ('{"images" "annotations" "categories"', "is no COCO JSON"),
+    (content(images=3), "is no COCO JSON at images: .*array"),
+    (content(images=[{"id": 7}]), "is no COCO JSON at images.0.file_name: field required"),
+    (content({"segmentation": [[float("nan"), 1, 2, 3, 4, 5]]}), "annotations.0 has a coordinate that is no number"),
+    (content({"segmentation": [[1e30, 1, 2, 3, 4, 5]]}), "annotations.0 has the coordinate 1e\\+30"),
+    (content({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}), "polygon of 7 numbers"),
+    (content({"segmentation": "x"}), "annotations.0.segmentation is neither polygons nor RLE"),
+    (content({"segmentation": {"size": [48, 64], "counts": [5]}}), "do not add up to 64x48 px"),
+    (content({"segmentation": {"size": [4, 4], "counts": [16]}}), r"RLE of size \[4, 4\]"),
+    (content({"segmentation": {"size": [48, 64], "counts": [10**30]}}), "no RLE with size and counts"),
+    (content({"segmentation": {"counts": [5]}}), "no RLE with size and counts"),
+    (content({"image_id": 8, "segmentation": [SQUARE]}), "annotations.0 names image 8, which does not exist"),
+    (content({"category_id": 8, "segmentation": [SQUARE]}), "annotations.0 names category 8, which does not exist"),
+    (content(name="../a.jpg"), "'../a.jpg', which leads out of the data set"),
+    (content(name="/etc/a.jpg"), "leads out of the data set"),
+    (content(name="C:\\a.jpg"), "leads out of the data set"),
+    (content(name="b.jpg"), "'b.jpg', which is nowhere below"),
+    (content(name="a\0.jpg"), "no name of a visible file"),
+    (content(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), "class name 'a' stands twice"),
+    (content(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "category id 1 twice"),
+    (content(images=[{"id": 7, "file_name": "a.jpg"}] * 2), "image id twice"),
+    (content(images=[{"id": i, "file_name": "a.jpg"} for i in (7, 8)]), "two pictures .* called 'a'"),
+    (content(images=[{"id": 7, "file_name": "a.jpg", "width": 10**9, "height": 10**9}]), "but '.*' has 64x48"),
+]
+
+
+@pytest.mark.parametrize(("document", "message"), BAD)
+def test_each_fault_is_one_sentence_and_nothing_is_written(
+    write: Write, converted: Run, tmp_path: Path, document: object, message: str
+) -> None:
+    write(document)
+    with pytest.raises(DataError, match=message) as error:
+        converted(tmp_path / "source" / "annotations" / "instances_train2017.json", name="coco")
+    assert error.value.fix
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob(".segwright-*"))
+
+
+def test_splits_with_different_categories_are_refused(write: Write, converted: Run) -> None:
+    write(content())
+    write(content(categories=[{"id": 3, "name": "bus"}]), "annotations/instances_val2017.json", image="")
+    with pytest.raises(DataError, match=r"category 3 is 'car' in .* and 'bus' in"):
+        converted()
+
+
+def test_two_files_that_could_be_meant_are_refused(write: Write, converted: Run) -> None:
+    write(content(), "one.json")
+    write(content(), "two.json")
+    with pytest.raises(DataError, match=r"could both label the same pictures; give the one file as SRC"):
+        converted()
+
+
+def test_a_background_that_is_a_label_is_refused(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}))
+    with pytest.raises(ConfigError, match="--background 'car' is a label as well"):
+        converted(background="car")
+
+
+def test_pictures_that_are_missing_are_counted(write: Write, converted: Run) -> None:
+    write(content(images=[{"id": i, "file_name": f"{i}.jpg"} for i in range(7)]))
+    with pytest.raises(DataError, match=r"names 7 pictures \('0.jpg', .*, '4.jpg' and others\) that are nowhere below"):
+        converted()
+
+
+def test_pictures_that_no_file_names_are_counted(write: Write, picture: Write, converted: Run) -> None:
+    picture("train2017/b.jpg")
+    write(content({"segmentation": [SQUARE]}))
+    assert converted().said("pictures that no label file names, left out: 1, first in '")
+
+
+def test_labels_that_differ_in_capitals_only_are_told(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}, categories=[{"id": 3, "name": "car"}, {"id": 9, "name": "Car"}]))
+    assert converted().said("labels 'car' and 'Car' differ in capitals only and stay two classes")
