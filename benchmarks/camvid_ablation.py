@@ -62,11 +62,14 @@ def main() -> None:
     parser.add_argument("--iters", type=int, default=500)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--measures", action="store_true", help="what can be added, instead of how the recipe came")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of the rows, from 1")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     data = hold_out(options.camvid, options.out / "data")
     variants = MEASURES if options.measures else VARIANTS
     for seed, (number, (name, settings)) in itertools.product(options.seeds, enumerate(variants.items(), start=1)):
+        if options.only and number not in options.only:
+            continue
         common = {"train.eval_every": options.iters, "train.threads": options.threads, "data.check": True}
         run = train(
             data,

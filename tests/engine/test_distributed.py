@@ -124,7 +124,7 @@ def test_processes_with_other_pictures_or_settings_are_refused(two_processes: To
 
 def test_process_that_is_left_alone_names_the_one_that_died(two_processes: Told) -> None:
     _, told = two_processes
-    assert told[0]["deserted"] == ["rank 1 of 2 ended without a word", 5, False]
+    assert told[0]["deserted"] == ["rank 1 of 2 ended without a word", 1, False]
     assert "deserted" not in told[1]
 
 
