@@ -24,6 +24,8 @@ def refused(tree: dict[str, Any]) -> ConfigError:
         ("data.cropsize", "data.crop_size"),
         ("weight_decay", "train.weight_decay"),
         ("trian.lr", "train.lr"),
+        ("train.learnin_rate", "train.lr"),
+        ("num_workers", "data.workers"),
     ],
 )
 def test_unknown_key_names_the_nearest(key: str, near: str) -> None:

@@ -4,6 +4,7 @@ The tree says what the user wants; ``None`` means "choose for me", and the run's
 chosen and why. Unknown keys are errors with the nearest name. No inheritance: a recipe reads alone.
 """
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -277,6 +278,17 @@ def _check(tree: Mapping[str, Any], source: str, example: str) -> Config:
         raise _explain(first, source, example) from error
 
 
+_NAMES_ELSEWHERE = {
+    "learning_rate": "train.lr",
+    "max_epochs": "train.epochs",
+    "max_iters": "train.iters",
+    "num_workers": "data.workers",
+    "image_size": "data.crop_size",
+    "backbone": "model.options",
+    "decay": "train.weight_decay",
+}
+"""What other programs call some settings."""
+
 _ALL_KEYS = "segwright train DATA --dry-run prints all keys with their values"
 
 _ALLOWED = {
@@ -343,7 +355,11 @@ def _explain(error: ErrorDetails, source: str, example: str) -> ConfigError:
 
 def _unknown_key(key: str, source: str) -> ConfigError:
     known = known_keys()
-    near = did_you_mean(key, [*known, *Config.model_fields]) or did_you_mean(f"train.{key}", known)
+    elsewhere = difflib.get_close_matches(key.rpartition(".")[2], _NAMES_ELSEWHERE, n=1, cutoff=0.8)
+    if elsewhere:
+        near = f"; did you mean '{_NAMES_ELSEWHERE[elsewhere[0]]}'?"
+    else:
+        near = did_you_mean(key, [*known, *Config.model_fields]) or did_you_mean(f"train.{key}", known)
     return ConfigError(f"{source}: unknown key '{key}'{near}", fix=_ALL_KEYS)
 
 
