@@ -35,6 +35,10 @@ def draw(folder: Path, pictures: int, size: str) -> list[Path]:
     return links
 
 
+PAUSE = 10
+"""Seconds before each turn, in which Ray ends the workers of the one before and starts idle ones."""
+
+
 def rate(done: Callable[[], Iterator[object]]) -> tuple[float, float]:
     """Pictures per second, and seconds to the first picture."""
     start = time.perf_counter()
@@ -67,6 +71,7 @@ def measure(model: Path, pictures: Sequence[Path], folder: Path, rounds: int) ->
         ways = {"local": local, "ray, 1 worker": lambda: on_ray(1), "ray, 2 workers": lambda: on_ray(2)}
         for _ in range(rounds):
             for name, way in ways.items():
+                time.sleep(PAUSE)
                 results.setdefault(name, []).append(rate(way))
     return results
 
