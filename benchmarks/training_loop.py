@@ -19,8 +19,10 @@ from segwright.config import Config, read_config, with_settings
 from segwright.data import load_data
 from segwright.data.synthetic import write_dataset
 from segwright.engine.build import Training, build_loader, build_training
+from segwright.engine.codes import RunCodes
 from segwright.engine.distributed import build_accelerator
 from segwright.engine.plan import make_plan
+from segwright.engine.reporter import reporter_of_this_process
 from segwright.engine.train import train_step
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "fast_scnn_camvid.yaml"
@@ -68,7 +70,9 @@ def main() -> None:
         )
         config = make_plan(config, data).config
         accelerator = build_accelerator(config.train)
-        training = build_training(with_settings(config, {"loss.class_weights": "none"}), data, None, accelerator)
+        plain = with_settings(config, {"loss.class_weights": "none"})
+        codes = RunCodes(plain, data, reporter_of_this_process(None))
+        training = build_training(plain, data, None, accelerator, codes)
         parts: dict[str, Callable[[Config, Training, Accelerator, int], float]] = {
             "loader": loader_alone,
             "forward and backward": compute_alone,
