@@ -184,6 +184,23 @@ def test_memory_that_never_suffices_ends_the_run_with_advice(
     assert "--model" in caught.value.fix
 
 
+@pytest.mark.parametrize(("most", "seen"), [(2, {4, 2}), (0, {4, 2, 1})])
+def test_measurement_for_a_time_budget_takes_the_batches_that_fit_or_ends_with_advice(
+    most: int, seen: set[int], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = small_memory(monkeypatch, most, lambda: torch.OutOfMemoryError("CUDA out of memory."))
+    config = tiny_config(scenes, train__iters=None, train__minutes=0.001, train__batch_size=4, train__eval_every=None)
+    if most:
+        planned = read_config(run(config, tmp_path / "run").path / "config.yaml").train
+        assert (planned.iters, planned.batch_size, planned.accumulate) == (1, 4, 1)
+    else:
+        with pytest.raises(RunError, match="out of memory while measuring how long a step takes") as caught:
+            run(config, tmp_path / "run")
+        assert "smaller --model" in caught.value.fix
+        assert not (tmp_path / "run").exists()
+    assert set(sizes) == seen
+
+
 def test_other_runtime_errors_are_not_taken_for_want_of_memory(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ LOWER_LR = 0.1
 """The learning rate's factor after a run has gone back to a checkpoint."""
 _MOST_SKIPPED = 5
 _MOST_SKIPPED_SCALED = 20  # fp16 begins at a scale of 2^16, and halves it at each step whose gradient overflows
-_MOST_HALVINGS = 3
+MOST_HALVINGS = 3
 _OUT_OF_MEMORY = (
     "DefaultCPUAllocator",
     "can't allocate memory",
@@ -163,7 +163,7 @@ class Recovery:
         """Smaller batches, more of them accumulated; the samples of the step stay the same."""
         state, before = self.training.state, self.config.train
         assert before.batch_size is not None, "make_plan fills it in"
-        if self.accelerator.num_processes > 1 or state.halvings == _MOST_HALVINGS or before.batch_size == 1:
+        if self.accelerator.num_processes > 1 or state.halvings == MOST_HALVINGS or before.batch_size == 1:
             raise self._too_large(before.batch_size)
         self.training.statistics.restore()
         state.optimizer.zero_grad(set_to_none=True)

@@ -38,7 +38,15 @@ from segwright.engine.log import RunLog, sample_pictures
 from segwright.engine.optim import learning_rate, set_learning_rate
 from segwright.engine.plan import Plan, make_plan, plan_length, seconds_per_step
 from segwright.engine.processes import agreed, as_one_run, gather_objects, is_main_process, process_count
-from segwright.engine.recovery import Recovery, TroubleError, batch_fits, memory_suffices
+from segwright.engine.recovery import (
+    MOST_HALVINGS,
+    BatchTooLargeError,
+    Recovery,
+    TroubleError,
+    batch_fits,
+    memory_suffices,
+    with_smaller_batches,
+)
 from segwright.engine.report import write_report
 from segwright.engine.reporter import Reporter, reporter_of_this_process
 from segwright.engine.signals import StopRequest
@@ -289,20 +297,45 @@ def checked(data: SegmentationData, config: Config, reporter: Reporter) -> DataR
 
 
 def measure(config: Config, training: Training, accelerator: Accelerator) -> tuple[float, float]:
-    """Seconds of a training step and of a validation, from a few of them; changes the weights."""
-    few_steps = {"train.iters": _MEASURED_STEPS, "train.epochs": None, "train.minutes": None, "train.accumulate": 1}
-    steps = with_settings(config, few_steps)
+    """Seconds of a training step and of a validation, from a few of them; changes the weights.
+
+    Raises:
+        RunError: the memory does not suffice, not even for the small batches that a run would go on with.
+    """
+    with memory_suffices("measuring how long a step takes"):
+        per_step = time_step(config, training, accelerator)
+        per_validation = time_validation(training, accelerator)
+    return mean_over_processes((per_step, per_validation), accelerator)
+
+
+def time_step(config: Config, training: Training, accelerator: Accelerator) -> float:
+    """Seconds of a training step, with the smaller batches of a run whose memory holds no larger ones."""
+    for halvings in range(MOST_HALVINGS + 1 if accelerator.num_processes == 1 else 1):
+        smaller = with_smaller_batches(config, halvings)
+        few = {"train.iters": _MEASURED_STEPS, "train.epochs": None, "train.minutes": None, "train.accumulate": 1}
+        try:
+            return time_batch(with_settings(smaller, few), training, accelerator) * smaller.train.accumulate
+        except BatchTooLargeError:
+            training.state.optimizer.zero_grad(set_to_none=True)
+    raise MemoryError("not even for the smallest batches")
+
+
+def time_batch(config: Config, training: Training, accelerator: Accelerator) -> float:
+    """Seconds that a batch takes."""
     times = [time.perf_counter()]
-    for images, masks, _ in build_loader(training, steps, accelerator, first_step=0, last_step=_MEASURED_STEPS):
-        float(train_step(training, steps, images, masks, accelerator)["loss"])  # waits for the device
+    for images, masks, _ in build_loader(training, config, accelerator, first_step=0, last_step=_MEASURED_STEPS):
+        float(train_step(training, config, images, masks, accelerator)["loss"])  # waits for the device
         times.append(time.perf_counter())
-    per_step = seconds_per_step([later - earlier for earlier, later in pairwise(times)]) * config.train.accumulate
+    return seconds_per_step([later - earlier for earlier, later in pairwise(times)])
+
+
+def time_validation(training: Training, accelerator: Accelerator) -> float:
+    """Seconds in which this process would score its share of the validation split."""
     few = training.val_pairs[:2]
     start = time.perf_counter()
     confusion_matrix(Predictor(evaluated_model(training), device=device_name(accelerator)), few, training.reader)
-    own_share = len(training.val_pairs) / accelerator.num_processes
-    per_validation = (time.perf_counter() - start) / len(few) * own_share
-    return mean_over_processes((per_step, per_validation), accelerator)
+    own_share: float = len(training.val_pairs) / accelerator.num_processes
+    return (time.perf_counter() - start) / len(few) * own_share
 
 
 def tell_plan(plan: Plan, data: SegmentationData, reporter: Reporter) -> None:
