@@ -37,6 +37,15 @@ MEASURES: dict[str, dict[str, object]] = {
     "and stronger colours": {**LARGE, "data.brightness": 0.5, "data.contrast": 0.5, "data.saturation": 0.5},
 }
 """One by one on top of enlarged pictures."""
+BOTH = {**PLAIN, "data.rare_class_crops": 0.5, "loss.dice": 0.5}
+HOUSE: dict[str, dict[str, object]] = {
+    "SGD 0.045 (the paper's), cross-entropy": {**SGD, **PLAIN},
+    "AdamW 0.003, cross-entropy": PLAIN,
+    "and rare-class crops and Dice (the house recipe)": BOTH,
+    "and OHEM": {**BOTH, "loss.name": "ohem_cross_entropy"},
+}
+"""From the paper's recipe to ours, step by step."""
+TABLES = {"recipe": VARIANTS, "measures": MEASURES, "house": HOUSE}
 
 
 def hold_out(camvid: Path, folder: Path) -> Path:
@@ -61,19 +70,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--iters", type=int, default=500)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--measures", action="store_true", help="what can be added, instead of how the recipe came")
+    parser.add_argument("--table", choices=TABLES, default="recipe", help="which rows to train")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the rows, from 1")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     options = parser.parse_args()
     data = hold_out(options.camvid, options.out / "data")
-    variants = MEASURES if options.measures else VARIANTS
+    variants = TABLES[options.table]
     for seed, (number, (name, settings)) in itertools.product(options.seeds, enumerate(variants.items(), start=1)):
         if options.only and number not in options.only:
             continue
         common = {"train.eval_every": options.iters, "train.threads": options.threads, "data.check": True}
         run = train(
             data,
-            out=options.out / f"{'measure' if options.measures else 'variant'}-{number}-{seed}",
+            out=options.out / f"{options.table}-{number}-{seed}",
             recipe=RECIPE,
             iters=options.iters,
             seed=seed,
