@@ -84,9 +84,14 @@ def test_pictures_that_cannot_be_read_in_full_are_found(root: Path, content: byt
     assert problem.fix
 
 
-def test_a_16_bit_picture_is_found(root: Path) -> None:
+def test_a_16_bit_picture_among_others_is_an_error_and_a_data_set_of_them_is_not(root: Path) -> None:
     Image.fromarray(np.zeros((48, 64), np.uint16)).save(root / "images/train/train_0.png")
-    assert codes(check_data(root)) == [("unreadable-picture", "train_0.png")]
+    problem = only(check_data(root))
+    assert (problem.code, problem.severity, Path(problem.file).name) == ("mixed-bands", "error", "train_0.png")
+    assert "1 picture of train holds 1 band of 16 bits, where most hold 8-bit RGB" in problem.message
+    for index, path in enumerate([*root.glob("images/*/*.png")]):
+        Image.fromarray(np.full((48, 64), index, np.uint16)).save(path)
+    assert check_data(root).problems == ()
 
 
 def test_truncated_pictures_are_found_even_where_pillow_was_told_to_load_them(
@@ -122,7 +127,7 @@ def test_the_size_of_a_turned_picture_is_that_shown(root: Path) -> None:
     turned.save(path, exif=exif)
     assert check_data(root).ok
     turned.save(path)
-    assert codes(check_data(root)) == [("size-mismatch", "train_1.png")]
+    assert codes(check_data(root)) == [("size-mismatch", "train_1.png"), ("mixed-sizes", "train_1.png")]
 
 
 @pytest.mark.parametrize("name", ["train_1.jpg", "train_1.png"])
@@ -132,7 +137,7 @@ def test_a_jpeg_mask_is_an_error_whatever_its_name(root: Path, name: str) -> Non
     Image.fromarray(np.ones((48, 64), np.uint8)).save(path, "JPEG", quality=100)
     problem = only(check_data(root))
     assert (problem.code, problem.severity, problem.file) == ("lossy-mask", "error", str(path))
-    assert problem.message == f"mask '{path}' is a JPEG, which smears class values"
+    assert problem.message == f"mask '{path}' is a JPEG, which smears class values (1 distinct values)"
     assert problem.fix == "export it as PNG from the labelling tool"
 
 
@@ -149,9 +154,15 @@ def test_unknown_values_of_a_split_are_one_problem_with_one_line_that_mends_all(
     assert (train.severity, train.file) == ("error", str(path))
     assert train.message == (
         "2 masks of train hold the unknown values 77 (16 px in 1 mask), 9 (4 px in 2 masks), "
-        f"first in '{path}'; classes end at 2 and ignore is 255"
+        f"first in '{path}' (row 3, column 4), also in '{path.with_name('train_3.png')}'; "
+        "classes end at 2 and ignore is 255"
     )
     assert train.fix == "add 'map: {77: ignore, 9: ignore}' to data.yaml, or the classes they mean"
+    assert [(place.file, place.row, place.column, place.pixels) for place in train.places] == [
+        (str(path), 3, 4, 3),
+        (str(path.with_name("train_3.png")), 0, 0, 17),
+    ]
+    assert train.count == 2
     assert "1 mask of val holds the unknown value 9 (3 px in 1 mask)" in val.message
     assert val.fix == train.fix
     with (root / "data.yaml").open("a") as file:
@@ -176,7 +187,7 @@ def test_colour_masks_without_colours_are_told_from_unknown_colours(root: Path) 
         file.write('map: {"1,1,1": sky}\n')
     report = check_data(root)
     assert codes(report) == [("unknown-value", "train_1.png")]
-    assert "0,0,0 (6144 px in 2 masks)" in only(report).message
+    assert "0,0,0 (6144 px in 2 masks; nearest is 1,1,1 (sky))" in only(report).message
     assert only(report).fix == """add '"0,0,0": ignore' to 'map' in data.yaml, or the class it means"""
 
 
@@ -301,14 +312,13 @@ def test_classes_without_a_pixel_are_warnings(
         assert said in problem.message
 
 
-def test_the_same_picture_in_two_splits_is_a_warning(root: Path) -> None:
+def test_the_same_picture_in_two_splits_and_twice_in_one_are_warnings(root: Path) -> None:
     shutil.copy(root / "images/train/train_2.png", root / "images/val/val_6.png")
     shutil.copy(root / "images/train/train_2.png", root / "images/train/train_3.png")
     report = check_data(root)
     assert report.ok
-    problem = only(report)
-    assert (problem.code, Path(problem.file).name) == ("identical-picture", "val_6.png")
-    assert "train_2.png" in problem.message
+    assert codes(report) == [("repeated-picture", "train_3.png"), ("identical-picture", "val_6.png")]
+    assert all("train_2.png" in problem.message for problem in report.problems)
 
 
 def test_all_faults_of_a_data_set_are_found_at_once(root: Path) -> None:
@@ -364,7 +374,8 @@ def test_json_holds_what_scripts_rely_on(root: Path) -> None:
     assert content["ok"] is False
     assert content["images"] == {"train": 5, "val": 3}
     assert list(content["classes"]["train"]) == list(NAMES)
-    assert set(content["problems"][0]) == {"code", "file", "message", "fix", "severity"}
+    assert set(content["problems"][0]) == {"code", "file", "message", "fix", "severity", "count", "places"}
+    assert content["problems"][0]["places"] == [{"file": str(path), "row": 0, "column": 0, "pixels": 48 * 64}]
     assert content["problems"][0]["file"] == str(path)
 
 

@@ -1,60 +1,40 @@
 """Every file of a data set read in full, and every problem found in it."""
 
-import hashlib
 import os
 import shlex
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ImageFile
-
-from segwright.data.dataset import (
-    IMAGE_SUFFIXES,
-    MASK_SUFFIXES,
-    FoundFiles,
-    SegmentationData,
-    find_files,
-    how_masks_end,
-    no_picture,
-    same_stem,
+from segwright.data.checks.classes import check_classes
+from segwright.data.checks.files import Limits
+from segwright.data.checks.listing import list_split
+from segwright.data.checks.pairs import Found, Job, PairChecker
+from segwright.data.checks.problem import Place, Problem
+from segwright.data.checks.splits import (
+    SeenPictures,
+    are_black_and_white,
+    check_absent_splits,
+    check_pictures,
+    check_values,
+    pixels_per_class,
 )
-from segwright.data.masks import LossyMaskError, MaskReader, RawValue, count_pixels, read_raw_mask
+from segwright.data.checks.tables import check_table
+from segwright.data.checks.totals import SplitTotals
+from segwright.data.checks.workers import in_processes, processes_for
+from segwright.data.dataset import SegmentationData
+from segwright.data.masks import MaskReader
 from segwright.data.source import load_data
-from segwright.data.transforms import sizes_differ
-from segwright.data.unknown import UnknownValues
 from segwright.errors import DataError
-from segwright.runtime.images import read_image
 
-_MOST_THREADS = 8  # each holds one picture in memory
+__all__ = ["DataReport", "Place", "Problem", "check_data"]
 
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong with a data set.
-
-    Args:
-        code: kind of the problem, for programs: ``unknown-value``, ``size-mismatch``, ...
-        severity: an error stops training or spoils it; a warning may be meant so.
-        file: the file or folder at fault.
-        message: what was found.
-        fix: what to do about it.
-    """
-
-    code: str
-    severity: Severity
-    file: str
-    message: str
-    fix: str
+_PIECE, _PIECE_SECONDS = 64, 0.2  # pairs that a process reads at most before it answers, and for about how long
+_SIZED_FILES = 512
+_SECONDS_PER_FILE, _SECONDS_PER_BYTE = 5e-5, 2e-8
 
 
 @dataclass(frozen=True)
@@ -66,12 +46,18 @@ class DataReport:
         classes: pixels of each class, by split and class name; masks that cannot be read are left out.
         problems: of single files in order of split and file, then of whole splits.
         source: the data.yaml or the folder that was checked, where there is one.
+        masks_with: how many masks hold each class, by split and class name.
+        ignored: pixels that are left out of loss and scores, by split.
+        sizes: pictures by (height, width) as shown, by split.
     """
 
     images: dict[str, int]
     classes: dict[str, dict[str, int]]
     problems: tuple[Problem, ...]
     source: Path | None = None
+    masks_with: dict[str, dict[str, int]] = field(default_factory=dict)
+    ignored: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, dict[tuple[int, int], int]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -108,252 +94,117 @@ class DataReport:
         raise DataError(f"the data set has {count}: {listed}{more}", fix=f"{command} lists all")
 
 
-class _Job(NamedTuple):
-    """A pair of a split, or a file without its partner."""
-
-    split: str
-    image: Path | None
-    mask: Path | None
-
-
-class _Findings(NamedTuple):
-    """What one job has shown: hash of the picture's bytes, and what the mask holds where it could be read.
-
-    One of the last three at most is given: pixels per class, pixels of each unknown value, or that it is an RGB mask
-    of a data set without colours.
-    """
-
-    problems: list[Problem]
-    digest: bytes | None = None
-    counts: Sequence[int] | None = None
-    unknown: Mapping[RawValue, int] | None = None
-    is_colour_mask: bool = False
-
-
-class _Totals:
-    """What the masks of one split hold together."""
-
-    def __init__(self, reader: MaskReader, split: str) -> None:
-        self.counts = np.zeros(len(reader.labels.classes), np.int64)
-        self.read = 0
-        self.unknown = UnknownValues(reader, split)
-
-    def add(self, mask: Path, findings: _Findings) -> None:
-        if findings.counts is not None:
-            self.counts += findings.counts
-            self.read += 1
-        elif findings.unknown:
-            self.unknown.add(mask, findings.unknown)
-        elif findings.is_colour_mask:
-            self.unknown.add_colour_mask(mask)
-
-
 def check_data(
     data: str | Path | SegmentationData,
     *,
     splits: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    max_pixels: int | None = None,
+    max_bytes: int | None = None,
+    processes: int | None = None,
 ) -> DataReport:
-    """Read every picture and mask in full and say what is wrong with them.
-
-    Codes of errors: ``missing-folder``, ``no-picture``, ``missing-mask``, ``missing-picture``, ``duplicate-stem``,
-    ``unreadable-picture``, ``unreadable-mask``, ``lossy-mask``, ``size-mismatch``, and once per split
-    ``unknown-value``, ``colour-mask``, ``nothing-labelled``. Of warnings: ``all-ignored``, ``class-absent``,
-    ``class-only-in-val``, ``identical-picture``, and where all splits are checked ``no-train-split``,
-    ``no-val-split``.
+    """Read every picture and mask in full and say what is wrong with them; docs/data.md lists the codes of problems.
 
     Args:
         data: a data set, its folder or its data.yaml.
         splits: to check; all when ``None``.
         progress: called with files or pairs done and in all.
+        max_pixels: of a picture; larger ones are refused before they are decoded. ``PIL.Image.MAX_IMAGE_PIXELS`` when
+            ``None``.
+        max_bytes: of a file; 2 GB when ``None``.
+        processes: that read; as many as there are CPUs when ``None``, and this one alone where there is little to read.
 
     Raises:
         DataError: nothing that could be checked: no data set, a data.yaml that does not make sense, or no such split.
+        RunError: a process that reads has died.
     """
     source = data if isinstance(data, SegmentationData) else load_data(data)
     chosen = list(dict.fromkeys(splits or source.folders))
     problems: list[Problem] = []
-    jobs: list[_Job] = []
+    jobs: list[Job] = []
     images: dict[str, int] = {}
     for split in chosen:
-        found = _list_split(source, split, problems)
+        found = list_split(source, split, problems)
         images[split] = sum(job.image is not None for job in found)
         jobs += found
-    reader = MaskReader(source.labels)
-    totals = {split: _Totals(reader, split) for split in chosen}
-    first_seen: dict[bytes, tuple[str, Path]] = {}
-    with _no_truncated_images(), ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for done, (job, findings) in enumerate(zip(jobs, pool.map(partial(_read, reader), jobs), strict=True), start=1):
-            problems += findings.problems
-            problems += _seen_before(source, job, findings.digest, first_seen)
-            if job.mask is not None:
-                totals[job.split].add(job.mask, findings)
+    totals = {split: SplitTotals() for split in chosen}
+    seen, done = SeenPictures(source), 0
+    checker = PairChecker(source.labels, Limits.of(max_pixels, max_bytes))
+    with closing(_read_all(checker, jobs, processes)) as parts:
+        for part in parts:
+            for job, of_job, digest in zip(
+                jobs[done : done + len(part.problems)], part.problems, part.digests, strict=True
+            ):
+                problems += of_job
+                problems += seen.see(job.split, job.image, digest)
+            for split, counts in part.totals.items():
+                totals[split].merge(counts)
+            done += len(part.problems)
             if progress:
                 progress(done, len(jobs))
-    problems += _unknown_values(totals)
-    problems += _absent_classes(source, totals)
-    if splits is None:
-        problems += _absent_splits(source)
-    classes = {split: dict(zip(source.classes, totals[split].counts.tolist(), strict=True)) for split in chosen}
-    return DataReport(images, classes, tuple(problems), source.source)
+    return _report(source, images, totals, problems, is_whole=splits is None)
 
 
-def _list_split(data: SegmentationData, split: str, problems: list[Problem]) -> list[_Job]:
-    """The pairs and lonely files of a split; what is wrong with its folders and names goes to ``problems``."""
-    folders = data.folders_of(split)
-    images = _list_folder(folders.images, IMAGE_SUFFIXES, folders.stems, problems)
-    masks = _list_folder(folders.masks, MASK_SUFFIXES, folders.stems, problems)
-    if images is not None and not images.by_stem:
-        problems.append(_error("no-picture", folders.images, no_picture(folders.images)))
-    pictures, partners = (files.by_stem if files else {} for files in (images, masks))
-    if images and masks:
-        ending = how_masks_end(pictures, partners)
-        problems += _lonely(pictures, partners, "mask", folders.masks, ending)
-        problems += _lonely(partners, pictures, "picture", folders.images, ending)
-    return [_Job(split, pictures.get(stem), partners.get(stem)) for stem in sorted(pictures.keys() | partners)]
+def _read_all(checker: PairChecker, jobs: Sequence[Job], processes: int | None) -> Generator[Found, None, None]:
+    """What the jobs show, in their order and a few at a time."""
+    seconds = _seconds(jobs)
+    count = processes or processes_for(seconds)
+    of_some_time = int(_PIECE_SECONDS * len(jobs) / max(seconds, 1e-9))
+    size = max(1, min(_PIECE, of_some_time, len(jobs) // (8 * count)))
+    pieces = [range(start, min(start + size, len(jobs))) for start in range(0, len(jobs), size)]
+
+    def name_of(piece: int) -> str:
+        files = [jobs[index].image or jobs[index].mask for index in (pieces[piece][0], pieces[piece][-1])]
+        return f"'{files[0]}'" if len(pieces[piece]) == 1 else f"'{files[0]}' to '{files[1]}'"
+
+    yield from in_processes(partial(_check_piece, checker, jobs, size), len(pieces), count, name_of)
 
 
-def _list_folder(
-    folder: Path, suffixes: Sequence[str], stems: frozenset[str] | None, problems: list[Problem]
-) -> FoundFiles | None:
-    try:
-        found = find_files(folder, suffixes, stems)
-    except DataError as error:
-        problems.append(_error("missing-folder", folder, error))
-        return None
-    problems += [_error("duplicate-stem", second, same_stem(first, second)) for first, second in found.twins]
-    return found
+def _check_piece(checker: PairChecker, jobs: Sequence[Job], size: int, piece: int) -> Found:
+    return checker.check(jobs[piece * size : (piece + 1) * size])
 
 
-def _lonely(
-    files: Mapping[str, Path], others: Mapping[str, Path], what: str, where: Path, ending: str
-) -> Iterator[Problem]:
-    for stem, path in files.items():
-        if stem not in others:
-            message = f"'{path}' has no {what} of the same stem in '{where}'"
-            yield Problem(f"missing-{what}", "error", str(path), message, f"add the {what}, or remove the file{ending}")
-
-
-def _read(reader: MaskReader, job: _Job) -> _Findings:
-    """Read the files of one job; no more than one picture is held at a time."""
-    problems: list[Problem] = []
-    digest, image_size = None, None
-    if job.image is not None:
+def _seconds(jobs: Sequence[Job]) -> float:
+    """About how long one core reads, by the sizes of some files."""
+    files = [path for job in jobs for path in (job.image, job.mask) if path is not None]
+    some = files[:: max(1, len(files) // _SIZED_FILES)]
+    sizes = []
+    for path in some:
         try:
-            image_size = read_image(job.image).shape[:2]
-            digest = _digest(job.image)
-        except (DataError, OSError) as error:
-            problems.append(_error("unreadable-picture", job.image, error))
-    if job.mask is None:
-        return _Findings(problems, digest)
-    try:
-        raw = read_raw_mask(job.mask)
-    except DataError as error:
-        code = "lossy-mask" if isinstance(error, LossyMaskError) else "unreadable-mask"
-        problems.append(_error(code, job.mask, error))
-        return _Findings(problems, digest)
-    if job.image is not None and image_size is not None and raw.shape[:2] != image_size:
-        differ = sizes_differ(job.image, (image_size[0], image_size[1]), job.mask, raw.shape[:2])
-        problems.append(_error("size-mismatch", job.mask, differ))
-    return _decoded(reader, raw, job.mask, problems, digest)
+            sizes.append(os.stat(path).st_size)  # noqa: PTH116  strings are faster than paths
+        except OSError:
+            continue  # the check names it
+    mean = sum(sizes) / max(1, len(sizes))
+    return len(files) * (_SECONDS_PER_FILE + mean * _SECONDS_PER_BYTE)
 
 
-def _decoded(
-    reader: MaskReader, raw: NDArray[np.integer], path: Path, problems: list[Problem], digest: bytes | None
-) -> _Findings:
-    """What the raw values of a mask mean, added to what is known of the job."""
-    labels = reader.labels
-    try:
-        counts = count_pixels(reader.decode(raw, path), len(labels.classes))
-    except DataError:
-        if raw.ndim == 3 and not labels.colour_table():
-            return _Findings(problems, digest, is_colour_mask=True)
-        return _Findings(problems, digest, unknown=reader.unknown_values(raw, path))
-    if not any(counts):
-        message = f"mask '{path}' holds ignored pixels only, so that its picture teaches and tests nothing"
-        problems.append(Problem("all-ignored", "warning", str(path), message, "remove the pair, or label it"))
-    return _Findings(problems, digest, counts)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-def _seen_before(
-    data: SegmentationData, job: _Job, digest: bytes | None, first_seen: dict[bytes, tuple[str, Path]]
-) -> Iterator[Problem]:
-    """A warning where another split has the same picture, byte by byte.
-
-    The only pair of a recognised folder is both splits: that is said in ``understood``.
-    """
-    if digest is None or job.image is None:
-        return
-    split, path = first_seen.setdefault(digest, (job.split, job.image))
-    if split != job.split and not (path == job.image and data.understood):
-        message = f"picture '{job.image}' of {job.split} is the same as '{path}' of {split}"
-        fix = "remove it from one of the two: a score on pictures that were trained on says nothing"
-        yield Problem("identical-picture", "warning", str(job.image), message, fix)
-
-
-def _unknown_values(totals: Mapping[str, _Totals]) -> Iterator[Problem]:
-    """One error per split and kind."""
-    everywhere: Counter[RawValue] = sum((total.unknown.pixels for total in totals.values()), Counter())
-    values = [value for value, _ in everywhere.most_common()]
-    for total in totals.values():
-        for code, path, error in total.unknown.errors(values):
-            yield _error(code, path, error)
-
-
-def _absent_classes(data: SegmentationData, totals: Mapping[str, _Totals]) -> Iterator[Problem]:
-    """Classes without a pixel, of the splits with at least one mask that could be read.
-
-    A train or val split without any labelled pixel is an error; a test split may be published without labels.
-    """
-    in_val = totals["val"].counts if "val" in totals else None
-    for split, (counts, read) in {split: (total.counts, total.read) for split, total in totals.items()}.items():
-        folder = str(data.folders[split].masks)
-        if read and not counts.any() and split != "test":
-            what = "trained" if split == "train" else "scored"
-            message = f"the {read} masks of {split} hold no labelled pixel: nothing can be {what}"
-            fix = "label some, or take values out of 'ignore' and 'map' in data.yaml"
-            yield Problem("nothing-labelled", "error", folder, message, fix)
-            continue
-        for index, name in enumerate(data.classes if read else ()):
-            if counts[index]:
-                continue
-            where = f"class '{name}' has no pixel in the {read} masks of {split}"
-            fix = f"add pictures of '{name}' to {split}, or remove the class from data.yaml"
-            if split != "train":
-                yield Problem("class-absent", "warning", folder, f"{where}: it cannot be scored there", fix)
-            elif in_val is not None and in_val[index]:
-                only = f"{where}, but in val: it is never trained and scores 0"
-                yield Problem("class-only-in-val", "warning", folder, only, fix)
-            else:
-                yield Problem("class-absent", "warning", folder, f"{where}: it is never trained", fix)
-
-
-def _absent_splits(data: SegmentationData) -> Iterator[Problem]:
-    """Warnings where a data set cannot be trained on for want of a split."""
-    for split in ("train", "val"):
-        if split not in data.folders:
-            message = f"data set '{data.name}' has no split '{split}', which training needs"
-            fix = f"add '{split}: {{images: ..., masks: ...}}' to data.yaml"
-            if data.understood:
-                fix = f"add folders of pictures and masks for {split}, named like those of {', '.join(data.folders)}"
-            yield Problem(f"no-{split}-split", "warning", str(data.source or data.name), message, fix)
-
-
-def _error(code: str, path: Path, error: DataError | OSError) -> Problem:
-    message, fix = (error.message, error.fix) if isinstance(error, DataError) else (str(error), "copy the file again")
-    return Problem(code, "error", str(path), message, fix)
-
-
-@contextmanager
-def _no_truncated_images() -> Iterator[None]:
-    """Pillow must refuse truncated files, whatever another library has told it."""
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-    try:
-        yield
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+def _report(
+    data: SegmentationData,
+    images: dict[str, int],
+    totals: dict[str, SplitTotals],
+    problems: list[Problem],
+    *,
+    is_whole: bool,
+) -> DataReport:
+    """What was found, and what it says about whole splits."""
+    reader = MaskReader(data.labels)
+    counts = {split: pixels_per_class(part, reader) for split, part in totals.items()}
+    problems += check_table(data, set[int]().union(*(part.numbers for part in totals.values())))
+    problems += check_values(data, totals, reader)
+    if not are_black_and_white(data, totals):  # that error says why the other classes have no pixel
+        problems += check_classes(data, totals, counts)
+    problems += check_pictures(totals)
+    if is_whole:
+        problems += check_absent_splits(data)
+    return DataReport(
+        images,
+        {split: dict(zip(data.classes, pixels, strict=False)) for split, pixels in counts.items()},
+        tuple(problems),
+        data.source,
+        {
+            split: {name: part.masks_with[index] for index, name in enumerate(data.classes)}
+            for split, part in totals.items()
+        },
+        {split: pixels[-1] for split, pixels in counts.items()},
+        {split: {size: files.count for size, files in part.sizes.items()} for split, part in totals.items()},
+    )

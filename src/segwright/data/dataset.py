@@ -1,15 +1,19 @@
 """A data set on disk: ``data.yaml``, or a folder whose layout we recognise, as pairs of pictures and masks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import yaml
 
+from segwright.data.endings import how_masks_end
 from segwright.data.masks import IGNORE, Labels, ignore_index_of
 from segwright.errors import DataError, did_you_mean
 from segwright.info import Colour, generic_palette
+from segwright.runtime.images import ARRAY_SUFFIXES
 from segwright.strict_yaml import read_yaml
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -29,11 +33,29 @@ class Pair:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the pictures and the masks of one split lie, and which stems belong to it (all when ``None``)."""
+    """Where the pictures and the masks of one split lie, and which files belong to it.
+
+    Args:
+        images: of the pictures.
+        masks: of the masks.
+        stems: paths without suffix and ending that belong to the split; all when ``None``.
+        image_ending: what the pictures' names end in before the suffix, as ``_leftImg8bit``; others are left out.
+        mask_ending: what the masks' names end in.
+    """
 
     images: Path
     masks: Path
     stems: frozenset[str] | None = None
+    image_ending: str = ""
+    mask_ending: str = ""
+
+    def find_images(self) -> "FoundFiles":
+        """The pictures; raises as :func:`find_files`."""
+        return find_files(self.images, IMAGE_SUFFIXES, self.stems, self.image_ending)
+
+    def find_masks(self) -> "FoundFiles":
+        """The masks; raises as :func:`find_files`."""
+        return find_files(self.masks, MASK_SUFFIXES, self.stems, self.mask_ending)
 
 
 @dataclass(frozen=True)
@@ -91,10 +113,11 @@ class SegmentationData:
         """
         content: dict[str, Any] = {"path": "."}
         for split, folders in self.folders.items():
-            if folders.stems is not None:
+            if folders.stems is not None or folders.image_ending or folders.mask_ending:
+                what = "tells its files by their names' ends" if folders.stems is None else "is a share of one folder"
                 raise DataError(
-                    f"split '{split}' of '{self.name}' is a share of one folder, which data.yaml cannot say",
-                    fix="move the pictures and masks of each split into folders of their own",
+                    f"split '{split}' of '{self.name}' {what}, which data.yaml cannot say",
+                    fix="move the pictures and masks of each split into folders of their own, under equal names",
                 )
             content[split] = {"images": _below(folders.images, root), "masks": _below(folders.masks, root)}
         content["classes"] = dict(enumerate(self.classes))
@@ -129,8 +152,7 @@ def find_pairs(folders: Folders) -> list[Pair]:
     Raises:
         DataError: a missing or empty folder, two files of one stem, or a file without its partner (all are listed).
     """
-    found_images = find_files(folders.images, IMAGE_SUFFIXES, folders.stems)
-    found_masks = find_files(folders.masks, MASK_SUFFIXES, folders.stems)
+    found_images, found_masks = folders.find_images(), folders.find_masks()
     for twins in (*found_images.twins, *found_masks.twins):
         raise same_stem(*twins)
     images, masks = found_images.by_stem, found_masks.by_stem
@@ -151,13 +173,16 @@ def find_pairs(folders: Folders) -> list[Pair]:
     return [Pair(images[stem], masks[stem]) for stem in sorted(images)]
 
 
-def find_files(folder: Path, suffixes: Sequence[str], stems: frozenset[str] | None = None) -> FoundFiles:
+def find_files(
+    folder: Path, suffixes: Sequence[str], stems: frozenset[str] | None = None, ending: str = ""
+) -> FoundFiles:
     """The files below a folder, hidden files and folders left out, sorted by path.
 
     Args:
         folder: where to look, at any depth.
-        suffixes: that count, in lower case.
+        suffixes: that count, in lower case. Where ``IMAGE_SUFFIXES`` find nothing, ``ARRAY_SUFFIXES`` count.
         stems: paths without suffix to keep; all when ``None``.
+        ending: that names have before their suffix and that is no part of the stem; others are left out.
 
     Raises:
         DataError: no such folder.
@@ -167,8 +192,11 @@ def find_files(folder: Path, suffixes: Sequence[str], stems: frozenset[str] | No
     found = FoundFiles({}, [])
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        stem = inside.with_suffix("").as_posix()
+        name = inside.with_suffix("").as_posix()
+        stem = name.removesuffix(ending)
         if path.suffix.lower() not in suffixes or (stems is not None and stem not in stems):
+            continue
+        if ending and stem == name:
             continue
         if any(part.startswith(".") for part in inside.parts) or path.is_dir():
             continue
@@ -176,27 +204,8 @@ def find_files(folder: Path, suffixes: Sequence[str], stems: frozenset[str] | No
             found.twins.append((found.by_stem[stem], path))
         else:
             found.by_stem[stem] = path
-    return found
-
-
-def how_masks_end(images: Iterable[str], masks: Iterable[str]) -> str:
-    """What to add to the fix for missing masks where each mask is named after a picture, with one ending behind.
-
-    Args:
-        images: stems of the pictures.
-        masks: stems of the masks.
-
-    Returns:
-        Half a sentence that begins with ``;``, or an empty string.
-    """
-    pictures, named = set(images), sorted(masks)
-    if not named or not pictures.isdisjoint(named):
-        return ""
-    endings = (named[0].removeprefix(stem) for stem in pictures if named[0].startswith(stem))
-    ending = min(endings, key=len, default="")
-    if not ending or not all(stem.endswith(ending) for stem in named):
-        return ""
-    return f"; the masks' names end in '{ending}': rename them to the pictures' stems"
+    is_empty = not found.by_stem and suffixes == IMAGE_SUFFIXES
+    return find_files(folder, ARRAY_SUFFIXES, stems, ending) if is_empty else found
 
 
 def same_stem(first: Path, second: Path) -> DataError:
@@ -238,11 +247,25 @@ def read_data_yaml(path: Path) -> SegmentationData:
         map=table,
         palette_is_stated=len(stated) == len(classes),
     )
-    root = path.parent / Path(str(content.get("path", "."))).expanduser()
+    root = path.parent / _expanded(str(content.get("path", ".")), path)
     folders = {split: _folders(content[split], root, split, path) for split in SPLITS if split in content}
     if not folders:
         raise DataError(f"'{path}' names no split", fix="add 'train: {images: images/train, masks: masks/train}'")
     return SegmentationData(path.resolve().parent.name, folders, labels, source=path)
+
+
+def _expanded(place: str, path: Path) -> Path:
+    """A path with ``~`` and ``$VARIABLES`` put in; ``path`` is named in errors.
+
+    Raises:
+        DataError: a variable that is not set.
+    """
+    expanded = os.path.expandvars(place)
+    if missing := re.search(r"\$(\w+|\{\w+\})", expanded):
+        raise DataError(
+            f"'{path}': path '{place}' needs {missing[0]}, which is not set", fix=f"export {missing[1]}=..."
+        )
+    return Path(expanded).expanduser()
 
 
 def _folders(value: object, root: Path, split: str, path: Path) -> Folders:

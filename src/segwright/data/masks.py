@@ -6,6 +6,7 @@ Inside segwright a mask is a (H, W) array of class indices, with ``ignore_index`
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,11 +129,15 @@ class MaskReader:
             DataError: colours, and the data set says nothing about colours.
         """
         unknown = raw[self._translate(raw, path) == _UNKNOWN]
-        is_colour = unknown.ndim == 2
-        values, counts = np.unique(_packed(unknown) if is_colour else unknown, return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        frequent = zip(values[order].tolist(), counts[order].tolist(), strict=True)
-        return {_unpack(value) if is_colour else value: count for value, count in frequent}
+        return count_values(unknown, is_colour=raw.ndim == 3)
+
+    def meanings(self) -> dict[RawValue, int]:
+        """Class index, or ``ignore_index``, by each value and colour that means something."""
+        known = np.flatnonzero(self._table != _UNKNOWN)
+        meanings: dict[RawValue, int] = dict(zip(known.tolist(), self._table[known].tolist(), strict=True))
+        for colour, index in zip(self._colours.tolist(), self._colour_classes.tolist(), strict=True):
+            meanings[_unpack(colour)] = index
+        return meanings
 
     def known(self, values: Iterable[RawValue]) -> str:
         """What is known of the kinds of these values: numbers, colours or both."""
@@ -156,7 +161,7 @@ class MaskReader:
     def _from_colours(self, raw: IntArray, path: Path) -> IntArray:
         if not len(self._colours):
             raise no_colours(f"mask '{path}' is an RGB picture")
-        packed = _packed(raw)
+        packed = pack_colours(raw)
         position = np.searchsorted(self._colours, packed).clip(max=len(self._colours) - 1)
         return np.where(self._colours[position] == packed, self._colour_classes[position], _UNKNOWN)
 
@@ -180,17 +185,34 @@ def read_raw_mask(path: Path) -> IntArray:
     """
     try:
         with Image.open(path) as picture:
-            _refuse_lossy(picture, path)
-            stretch = _STRETCHED.get(str(picture.tile[0].args) if picture.tile else "", 1)  # tile is gone once decoded
-            if picture.mode in _COLOUR_MODES:
-                return np.asarray(picture.convert("RGB"))
-            values: IntArray = np.asarray(picture)
-    except LossyMaskError:
+            if picture.format == "WEBP":
+                with path.open("rb") as file:
+                    return raw_values(picture, path, is_lossy=is_lossy_webp(file))
+            return raw_values(picture, path)
+    except DataError:
         raise
     except FileNotFoundError as reason:
         raise DataError(f"mask '{path}' does not exist", fix="add it, or remove its picture") from reason
     except Exception as reason:  # damaged files make Pillow's decoders raise anything, SyntaxError included
         raise unreadable_mask(path, reason) from reason
+
+
+def raw_values(picture: Image.Image, path: object, *, is_lossy: bool = False) -> IntArray:
+    """As :func:`read_raw_mask`, of a picture that is open and not yet decoded.
+
+    Args:
+        picture: the mask.
+        path: its file, for errors.
+        is_lossy: of a WebP: whether it is a lossy one.
+    """
+    if is_lossy or picture.format in ("JPEG", "MPO"):
+        kind = "a lossy WebP" if is_lossy else "a JPEG"
+        text = f"mask '{path}' is {kind}, which smears class values"
+        raise LossyMaskError(text, fix="export it as PNG from the labelling tool")
+    stretch = stretch_of(picture)
+    if picture.mode in _COLOUR_MODES:
+        return np.asarray(picture.convert("RGB"))
+    values: IntArray = np.asarray(picture)
     if values.dtype.kind == "f":
         raise DataError(f"mask '{path}' holds decimal numbers (mode {picture.mode})", fix="save it as an index PNG")
     if values.dtype == bool:
@@ -200,25 +222,18 @@ def read_raw_mask(path: Path) -> IntArray:
     return values // stretch if stretch > 1 else values
 
 
-def _refuse_lossy(picture: Image.Image, path: Path) -> None:
-    if picture.format in ("JPEG", "MPO"):
-        kind = "a JPEG"
-    elif picture.format == "WEBP" and _is_lossy_webp(path):
-        kind = "a lossy WebP"
-    else:
-        return
-    raise LossyMaskError(
-        f"mask '{path}' is {kind}, which smears class values", fix="export it as PNG from the labelling tool"
-    )
+def stretch_of(picture: Image.Image) -> int:
+    """By what Pillow will multiply the values of a picture that is not yet decoded; 1 in most."""
+    tile = getattr(picture, "tile", None)  # gone once the picture is decoded
+    return _STRETCHED.get(str(tile[0].args) if tile else "", 1)
 
 
-def _is_lossy_webp(path: Path) -> bool:
+def is_lossy_webp(file: BinaryIO) -> bool:
     """Whether the first picture in the file is a chunk "VP8 " (lossy) and not "VP8L"."""
-    with path.open("rb") as file:
-        file.seek(12)
-        while len(header := file.read(8)) == 8 and header[:4] not in (b"VP8 ", b"VP8L"):
-            size = int.from_bytes(header[4:], "little")
-            file.seek(size + size % 2, 1)
+    file.seek(12)
+    while len(header := file.read(8)) == 8 and header[:4] not in (b"VP8 ", b"VP8L"):
+        size = int.from_bytes(header[4:], "little")
+        file.seek(size + size % 2, 1)
     return header[:4] == b"VP8 "
 
 
@@ -233,6 +248,14 @@ def no_colours(what: str) -> DataError:
 def unreadable_mask(path: Path, reason: Exception) -> DataError:
     """The error for a mask file that is missing, truncated or no picture."""
     return DataError(f"mask '{path}' cannot be read ({reason})", fix="copy the file again or remove the pair")
+
+
+def count_values(raw: IntArray, *, is_colour: bool) -> dict[RawValue, int]:
+    """Pixels by value, or by colour in the last axis; the most frequent first."""
+    values, counts = np.unique(pack_colours(raw) if is_colour else raw, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    frequent = zip(values[order].tolist(), counts[order].tolist(), strict=True)
+    return {_unpack(value) if is_colour else value: count for value, count in frequent}
 
 
 def count_pixels(mask: IntArray, num_classes: int) -> Sequence[int]:
@@ -251,7 +274,7 @@ def show_value(value: RawValue) -> str:
     return str(value) if isinstance(value, int) else ",".join(map(str, value))
 
 
-def _packed(colours: IntArray) -> IntArray:
+def pack_colours(colours: IntArray) -> IntArray:
     """(..., 3) colours as (...) 24-bit numbers."""
     packed: IntArray = colours.astype(np.int64) @ np.array([65536, 256, 1])
     return packed
