@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from segwright.data import load_data
+from segwright.data import MaskReader, check_data, load_data
 from segwright.data.dataset import SegmentationData
 from segwright.data.formats import Conversion, Options, convert
 
@@ -43,6 +43,20 @@ def mask_file(tmp_path: Path) -> Callable[[str, NDArray[np.uint8]], Path]:
         return path
 
     return write
+
+
+def assert_reads_alike_in_place(source: Path, done: "Converted") -> None:
+    """What training reads where it lies is what was converted: classes, pictures and every mask."""
+    data = load_data(source)
+    assert not [problem for problem in check_data(data).problems if problem.severity == "error"]
+    assert data.classes == done.data.classes
+    assert data.palette == done.data.palette
+    for split in done.done.images:
+        pairs, written = data.pairs(split), done.data.pairs(split)
+        assert [pair.image.read_bytes() for pair in pairs] == [pair.image.read_bytes() for pair in written]
+        for pair, other in zip(pairs, written, strict=True):
+            expected = MaskReader(done.data.labels).read(other.mask)
+            np.testing.assert_array_equal(MaskReader(data.labels).read(pair.mask), expected)
 
 
 class Converted:

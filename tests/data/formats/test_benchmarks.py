@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segwright.data import load_data
 from segwright.data.formats import ade20k, cityscapes, coco_stuff, pascal_context
 from segwright.errors import ConfigError, DataError
 from tests.support.extras import needs
 
-from .conftest import SIZE, Converted
+from .conftest import SIZE, Converted, assert_reads_alike_in_place
 
 Run = Callable[..., Converted]
 Write = Callable[..., Path]
@@ -37,7 +38,9 @@ def city(picture: Write, mask_file: Write) -> np.ndarray:
     return mask
 
 
-def test_label_ids_of_cityscapes_become_19_classes_and_16_are_ignored(city: np.ndarray, converted: Run) -> None:
+def test_label_ids_of_cityscapes_become_19_classes_and_16_are_ignored(
+    city: np.ndarray, converted: Run, tmp_path: Path
+) -> None:
     result = converted()
     assert result.told[0][0] == "cityscapes"
     assert result.done.images == {"train": 1, "val": 1}
@@ -48,6 +51,7 @@ def test_label_ids_of_cityscapes_become_19_classes_and_16_are_ignored(city: np.n
     assert (mask[0, :35] == 255).sum() == 16
     assert [row.name for row in cityscapes.CLASSES][-1] == "bicycle"
     assert result.data.palette[0] == (128, 64, 128)
+    assert_reads_alike_in_place(tmp_path / "source", result)
 
 
 def test_coarse_labels_are_a_choice(city: np.ndarray, converted: Run) -> None:
@@ -67,7 +71,9 @@ def test_a_street_without_labels_is_named(city: np.ndarray, picture: Write, conv
         converted()
 
 
-def test_ade20k_ignores_0_and_moves_the_others_down(picture: Write, mask_file: Write, converted: Run) -> None:
+def test_ade20k_ignores_0_and_moves_the_others_down(
+    picture: Write, mask_file: Write, converted: Run, tmp_path: Path
+) -> None:
     for folder, name in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
         picture(f"ADEChallengeData2016/images/{folder}/{name}.jpg")
         mask_file(f"ADEChallengeData2016/annotations/{folder}/{name}.png", values(0, 1, 150))
@@ -76,6 +82,7 @@ def test_ade20k_ignores_0_and_moves_the_others_down(picture: Write, mask_file: W
     assert result.data.classes == ade20k.CLASSES
     assert (len(result.data.classes), result.data.classes[12]) == (150, "person")
     assert result.mask("ADE_val_00000001", "val")[0, :3].tolist() == [255, 0, 149]
+    assert_reads_alike_in_place(tmp_path / "source", result)
 
 
 @pytest.fixture
@@ -88,11 +95,12 @@ def context(picture: Write, mask_file: Write, tmp_path: Path) -> Path:
     return lists
 
 
-def test_pascal_context_has_60_classes_or_59(context: Path, converted: Run) -> None:
+def test_pascal_context_has_60_classes_or_59(context: Path, converted: Run, tmp_path: Path) -> None:
     result = converted()
     assert result.data.classes == pascal_context.CLASSES
     assert result.data.classes[59] == "wood"
     assert result.mask("a")[0, :3].tolist() == [0, 1, 59]
+    assert_reads_alike_in_place(tmp_path / "source", result)
 
 
 def test_pascal_context_without_background_has_59_classes(context: Path, converted: Run) -> None:
@@ -106,9 +114,13 @@ def test_a_folder_with_voc_and_context_is_not_guessed(context: Path, converted: 
         (tmp_path / "source/VOC2010" / name).mkdir()
     with pytest.raises(ConfigError, match="--from voc or --from pascal_context"):
         converted()
+    with pytest.raises(DataError, match="can be read in 2 ways: voc, pascal_context"):
+        load_data(tmp_path / "source")
 
 
-def test_values_of_coco_stuff_are_packed_to_171(picture: Write, mask_file: Write, converted: Run) -> None:
+def test_values_of_coco_stuff_are_packed_to_171(
+    picture: Write, mask_file: Write, converted: Run, tmp_path: Path
+) -> None:
     picture("images/val2017/a.jpg")
     picture("images/val2017/b.jpg")
     mask_file("annotations/val2017/a.png", values(0, 12, 91, 181, 255))
@@ -116,6 +128,7 @@ def test_values_of_coco_stuff_are_packed_to_171(picture: Write, mask_file: Write
     assert result.data.classes == coco_stuff.CLASSES
     assert result.mask("a", "val")[0, :5].tolist() == [0, 11, 80, 170, 255]
     assert result.said("pictures of val2017 without mask, left out: 1")
+    assert_reads_alike_in_place(tmp_path / "source", result)
 
 
 def test_unused_values_of_coco_stuff_are_ignored(picture: Write, mask_file: Write, converted: Run) -> None:
@@ -135,16 +148,22 @@ def test_the_matrix_of_a_matlab_file_is_the_mask(picture: Write, converted: Run,
     more = {"GTcls": {"Segmentation": mask, "Categories": [1, 2]}} if kind == "struct" else {"S": mask, "name": "x"}
     savemat(tmp_path / "source/labels/a.mat", more)
     result = converted()
-    assert result.told[0] == ("mat", "1 pictures with MATLAB masks, 3 classes")
+    assert result.told[0] == ("mat", "1 picture with MATLAB masks, 3 classes")
     assert (result.mask("a") == mask).all()
 
 
-@pytest.mark.parametrize("content", [b"no matlab", b"MATLAB 7.3 MAT-file" + b" " * 105 + b"\x00\x02IM"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no matlab", r"a.mat' cannot be read"),
+        (b"MATLAB 7.3 MAT-file" + b" " * 105 + b"\x00\x02IM", r"a.mat' is a MATLAB file of version 7.3 \(HDF5\)"),
+    ],
+)
 def test_a_matlab_file_that_cannot_be_read_is_named(
-    picture: Write, converted: Run, tmp_path: Path, content: bytes
+    picture: Write, converted: Run, tmp_path: Path, content: bytes, message: str
 ) -> None:
     needs("scipy")
     picture("a.jpg")
     (tmp_path / "source/a.mat").write_bytes(content)
-    with pytest.raises(DataError, match=r"a.mat' cannot be read"):
+    with pytest.raises(DataError, match=message):
         converted()

@@ -47,7 +47,7 @@ def test_a_polygon_becomes_its_class_over_an_added_background(write: Write, conv
     assert result.told == [
         (
             "coco",
-            "COCO JSON (instances_train2017.json): 1 images, 2 classes, 1 annotations as polygons, 0 as RLE",
+            "COCO JSON (instances_train2017.json): 1 image, 2 classes, 1 annotation as polygons, 0 as RLE",
         )
     ]
     assert result.data.classes == ("background", "car", "road")
@@ -216,3 +216,31 @@ def test_pictures_that_no_file_names_are_counted(write: Write, picture: Write, c
 def test_labels_that_differ_in_capitals_only_are_told(write: Write, converted: Run) -> None:
     write(content({"segmentation": [SQUARE]}, categories=[{"id": 3, "name": "car"}, {"id": 9, "name": "Car"}]))
     assert converted().said("labels 'car' and 'Car' differ in capitals only and stay two classes")
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [SQUARE]}))
+    with pytest.raises(
+        DataError, match=r"instances_train2017.json' has \d+ bytes, more than the limit of 100"
+    ) as error:
+        converted(max_bytes=100)
+    assert "--max-bytes" in error.value.fix
+
+
+def test_gaps_between_category_ids_are_no_classes(write: Write, converted: Run) -> None:
+    write(content({"category_id": 90, "segmentation": [SQUARE]}, categories=[{"id": 90, "name": "bus"}]))
+    assert converted().data.classes == ("background", "bus")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+def test_a_polygon_that_crosses_itself_is_filled_by_the_rule_of_the_coco_tools(write: Write, converted: Run) -> None:
+    bow = [10.0, 8.0, 40.0, 30.0, 40.0, 8.0, 10.0, 30.0]
+    write(content({"segmentation": [bow]}))
+    reader = pytest.importorskip("pycocotools.mask", reason="the COCO tools say what is right")
+    expected = reader.decode(reader.merge(reader.frPyObjects([bow], 48, 64)))
+    np.testing.assert_array_equal(converted().mask("a"), expected)
+
+
+def test_a_polygon_of_two_points_is_counted(write: Write, converted: Run) -> None:
+    write(content({"segmentation": [[1, 2, 3, 4]]}, {"segmentation": [SQUARE]}))
+    assert converted().said("polygons of fewer than three corners, left out: 1")

@@ -130,7 +130,7 @@ def test_a_large_picture_is_refused(picture: Write, label: Write, converted: Run
         ({"max_pixels": 10**12}, "--max-pixels must lie in"),
         ({"levels": (0,)}, "--levels takes two or more"),
         ({"levels": (0, 70000)}, "--levels takes two or more"),
-        ({"levels": (0, 255), "classes": ("a",)}, "2 levels and 1 classes"),
+        ({"levels": (0, 255), "classes": ("a",)}, "2 levels and 1 class"),
         ({"overlap": "none"}, "--overlap must be area or order"),
         ({"background": " "}, "--background is empty"),
         ({"ignore": ("bus",)}, "--ignore names 'bus', which is no label of the data"),

@@ -37,7 +37,7 @@ def write(tmp_path: Path, picture: Write) -> Callable[..., Path]:
 def test_polygons_take_the_labels_of_the_task(write: Write, converted: Run) -> None:
     write()
     result = converted()
-    assert result.told == [("cvat", "CVAT XML: 1 images, 2 classes; 1 polygon")]
+    assert result.told == [("cvat", "CVAT XML: 1 image, 2 classes; 1 polygon")]
     assert result.data.classes == ("background", "road", "car")
     assert (result.mask("a") == INSIDE * 2).all()
 

@@ -157,6 +157,28 @@ GREY = Image.new("L", (16, 12))
 GREY.paste(255, (3, 3, 9, 9))
 RGB = Image.new("RGB", (16, 12), (0, 0, 142))
 RGB.paste((128, 64, 128), (3, 3, 9, 9))
+PANOPTIC = {
+    "images": [{"id": 1, "file_name": "a.png"}],
+    "categories": [{"id": 1, "name": "car"}],
+    "annotations": [{"image_id": 1, "file_name": "b.png", "segments_info": [{"id": 255, "category_id": 1}]}],
+}
+SEGMENTS = png(Image.new("RGB", (16, 12), (255, 0, 0)))
+STUDIO = [
+    {
+        "data": {"image": "a.png"},
+        "annotations": [
+            {
+                "result": [
+                    {
+                        "type": "polygonlabels",
+                        "from_name": "x",
+                        "value": {"points": [[10, 10], [90, 10], [90, 90]], "polygonlabels": ["car"]},
+                    },
+                ]
+            }
+        ],
+    }
+]
 TEXTS: dict[str, tuple[str, bytes, dict[str, bytes]]] = {
     "coco": ("all.json", json.dumps(COCO).encode(), {}),
     "labelme": ("img/a.json", json.dumps(LABELME).encode(), {}),
@@ -165,6 +187,8 @@ TEXTS: dict[str, tuple[str, bytes, dict[str, bytes]]] = {
         b'{"classes": [{"title": "car"}]}',
         {"ann/a.png.json": json.dumps(SUPERVISELY).encode()},
     ),
+    "coco_panoptic": ("all.json", json.dumps(PANOPTIC).encode(), {"all/b.png": SEGMENTS}),
+    "label_studio": ("all.json", json.dumps(STUDIO).encode(), {}),
     "cvat": ("a.xml", CVAT.encode(), {}),
     "yolo": ("img/a.txt", YOLO.encode(), {"d.yaml": b"train: img\nnames: [car]"}),
     "voc": (
@@ -209,4 +233,4 @@ def test_yaml_of_yolo_with_strange_splits(yaml: bytes) -> None:
 
 
 def test_each_format_with_a_parser_of_its_own_is_fuzzed() -> None:
-    assert TEXTS.keys() == FORMATS.keys() - {"cityscapes", "ade20k", "pascal_context", "coco_stuff"}
+    assert TEXTS.keys() == FORMATS.keys() - {"cityscapes", "ade20k", "pascal_context", "coco_stuff", "camvid"}

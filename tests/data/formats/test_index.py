@@ -52,7 +52,7 @@ def test_a_data_set_of_our_own_is_used_as_it_is(masks: np.ndarray, converted: Ru
 
 def test_a_picture_without_mask_is_named(masks: np.ndarray, picture: Write, converted: Run) -> None:
     picture("images/train/b.png")
-    with pytest.raises(DataError, match=r"1 files have no mask: '.*b.png'"):
+    with pytest.raises(DataError, match=r"1 file without mask: '.*b.png'"):
         converted()
 
 

@@ -168,3 +168,11 @@ def test_a_picture_may_be_a_link(write: Write, converted: Run, tmp_path: Path) -
     result = converted()
     assert not result.data.pairs("train")[0].image.is_symlink()
     assert not result.said("no label file names")
+
+
+def test_a_file_without_the_pictures_size_takes_the_pictures_own(write: Write, converted: Run) -> None:
+    path = write(shape())
+    document = json.loads(path.read_text())
+    del document["imageHeight"], document["imageWidth"]
+    path.write_text(json.dumps(document))
+    assert converted().mask("a").shape == (48, 64)

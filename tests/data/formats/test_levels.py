@@ -39,7 +39,7 @@ def test_masks_of_0_and_255_are_two_classes_wherever_they_lie(
 ) -> None:
     add(picture, mask_file, [0, 255, 255], names)
     result = converted()
-    assert result.told == [("levels", "1 pictures with masks in grey levels: 0 = background, 255 = object")]
+    assert result.told == [("levels", "1 picture with masks in grey levels: 0 = background, 255 = object")]
     assert result.data.classes == ("background", "object")
     (pair,) = result.data.pairs("train")
     assert pair.mask.name in ("a.png", "a_sat.png", "a_training.png")

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segwright.data import load_data
 from segwright.errors import DataError
 
-from .conftest import SIZE, Converted
+from .conftest import SIZE, Converted, assert_reads_alike_in_place
 
 Run = Callable[..., Converted]
 Write = Callable[..., Path]
@@ -32,13 +33,14 @@ def voc(picture: Write, tmp_path: Path) -> Path:
     return root
 
 
-def test_lists_say_the_splits_and_palettes_are_read_by_index(voc: Path, converted: Run) -> None:
+def test_lists_say_the_splits_and_palettes_are_read_by_index(voc: Path, converted: Run, tmp_path: Path) -> None:
     result = converted()
     assert result.told[0][0] == "voc"
     assert result.done.images == {"train": 2, "val": 1}
     assert result.data.classes[15] == "person"
     assert result.mask("2008.3", "val")[[5, 15, 21], 0].tolist() == [0, 15, 255]
     assert result.said("of the lists, trainval.txt are not read")
+    assert_reads_alike_in_place(tmp_path / "source", result)
 
 
 def test_rgb_masks_are_read_by_the_colours_of_voc(voc: Path, converted: Run) -> None:
@@ -77,3 +79,20 @@ def test_a_list_cannot_lead_out(voc: Path, converted: Run, name: str) -> None:
 def test_masks_in_no_list_are_counted(voc: Path, converted: Run) -> None:
     (voc / "ImageSets" / "Segmentation" / "val.txt").write_text("\n")
     assert converted().said("masks in no list, left out: 1, first in '")
+
+
+def test_trainaug_takes_the_masks_that_voc_lacks_from_sbd(
+    voc: Path, picture: Write, mask_file: Write, converted: Run, tmp_path: Path
+) -> None:
+    picture("VOCdevkit/VOC2012/JPEGImages/2009_9.jpg")
+    for name in ("2009_9", "2007_1"):
+        mask_file(f"VOCdevkit/VOC2012/SegmentationClassAug/{name}.png", np.full(SIZE, 7, np.uint8))
+    (voc / "ImageSets/Segmentation/trainaug.txt").write_text("2007_1\n2007_2\n2009_9\n")
+    result = converted()
+    assert result.done.images == {"train": 3, "val": 1}
+    assert (result.mask("2009_9") == 7).all()
+    assert result.mask("2007_1")[15, 0] == 15
+    assert result.said("train is trainaug.txt")
+    data = load_data(tmp_path / "source")
+    assert len(data.pairs("train")) == 2
+    assert any("data convert reads trainaug.txt" in sentence for sentence in data.understood)

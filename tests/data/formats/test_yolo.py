@@ -118,3 +118,11 @@ def test_pictures_may_lie_behind_a_link(write: Write, converted: Run, tmp_path: 
     (tmp_path / "source" / "images").rename(tmp_path / "pictures")
     (tmp_path / "source" / "images").symlink_to(tmp_path / "pictures")
     assert (converted().mask("a") == INSIDE * 2).all()
+
+
+def test_a_share_above_1_is_cut_off_at_the_border_and_counted(write: Write, converted: Run) -> None:
+    write("1 0.5 0.5 1.02 0.5 1.02 1.02 0.5 1.02\n")
+    result = converted()
+    assert (result.mask("a")[24:, 32:] == 2).all()
+    assert (result.mask("a") == 2).sum() == 24 * 32
+    assert result.said("shapes that reach out of their picture, cut off at its border: 2")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segwright.data.formats.pairs import find_mask_pairs, samples_of
-from segwright.data.formats.reading import Notes, Options, Reading
+from segwright.data.formats.reading import Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder
 from segwright.errors import DataError
 
@@ -23,17 +23,18 @@ _CLASSES = """
 """
 CLASSES = tuple(" ".join(name.split()) for name in _CLASSES.split(";"))
 
-_OTHER = "other"
+OTHER = "other"
 _FOLDERS = ("images/training", "images/validation", "annotations/training", "annotations/validation")
 
 
 def detect(source: Path, options: Options) -> str | None:
     """The folders of the benchmark, with pictures called ``ADE_...``."""
-    root = _root(source)
+    root = find_root(source)
     return f"'{root}' has the folders and names of ADE20K" if root else None
 
 
-def _root(source: Path) -> Path | None:
+def find_root(source: Path) -> Path | None:
+    """The folder of the benchmark, at or below ``source``."""
     for folder in (source, *sorted(source.glob("ADEChallengeData*"))):
         has_names = any((folder / name).glob("ADE_*") for name in _FOLDERS)
         if has_names and all((folder / name).is_dir() for name in _FOLDERS[::2]):
@@ -47,11 +48,11 @@ def read(source: Path, options: Options) -> Reading:
     Raises:
         DataError: not the folders of the benchmark, or pairs without partner.
     """
-    root = _root(source)
+    root = find_root(source)
     if root is None:
         raise DataError(f"'{source}' is no ADE20K", fix=f"it needs {', '.join(_FOLDERS)}")
     notes = Notes()
-    decoder = Decoder((_OTHER, *CLASSES), options, notes, ignored_values=(0,))
+    decoder = Decoder((OTHER, *CLASSES), options, notes, ignored_values=(0,))
     pairs = find_mask_pairs(root, options, notes)
-    understood = f"ADE20K: {len(pairs)} pictures, {len(CLASSES)} classes; 0 (everything else) is ignored"
+    understood = f"ADE20K: {counted(len(pairs), 'picture')}, {len(CLASSES)} classes; 0 (everything else) is ignored"
     return Reading(understood, decoder.classes, samples_of(pairs, decoder), notes)

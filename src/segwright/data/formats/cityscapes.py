@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segwright.data.formats.pairs import MaskPair, samples_of
-from segwright.data.formats.reading import IntArray, Notes, Options, Reading
+from segwright.data.formats.reading import IntArray, Notes, Options, Reading, counted
 from segwright.data.masks import IGNORE, Labels, MaskReader, read_raw_mask
 from segwright.errors import DataError
 from segwright.info import Colour
@@ -50,6 +50,14 @@ def detect(source: Path, options: Options) -> str | None:
     return f"'{source}' has leftImg8bit and {kinds[0]}" if kinds and (source / "leftImg8bit").is_dir() else None
 
 
+def labels(*, label_ids: bool) -> Labels:
+    """What the values in ``labelIds`` files mean, or in those of ``labelTrainIds``."""
+    names, palette = tuple(row.name for row in CLASSES), tuple(row.colour for row in CLASSES)
+    meaning: dict[int | Colour, str] = dict.fromkeys(range(_LABEL_IDS), IGNORE)
+    meaning |= {row.label_id: row.name for row in CLASSES}
+    return Labels(names, palette, map=meaning if label_ids else None)
+
+
 def read(source: Path, options: Options) -> Reading:
     """Splits train and val; the labels of test are not public. Pictures keep the folder of their city.
 
@@ -60,16 +68,16 @@ def read(source: Path, options: Options) -> Reading:
     if not (source / kind).is_dir() or not (source / "leftImg8bit").is_dir():
         raise DataError(f"'{source}' has no leftImg8bit and {kind}", fix="unpack both, or change --coarse")
     notes = Notes()
-    names, palette = tuple(row.name for row in CLASSES), tuple(row.colour for row in CLASSES)
-    meaning: dict[int | Colour, str] = dict.fromkeys(range(_LABEL_IDS), IGNORE)
-    meaning |= {row.label_id: row.name for row in CLASSES}
-    ids, train_ids = MaskReader(Labels(names, palette, map=meaning)), MaskReader(Labels(names, palette))
+    meaning = labels(label_ids=True)
+    ids, train_ids = MaskReader(meaning), MaskReader(labels(label_ids=False))
     pairs = _pairs(source, kind, notes)
     if (source / "leftImg8bit" / "test").is_dir():
         notes.say("test is left out: its labels are not public")
-    understood = f"Cityscapes: {len(pairs)} pictures with {kind}, 19 classes; the other 16 labels are ignored"
+    understood = (
+        f"Cityscapes: {counted(len(pairs), 'picture')} with {kind}, 19 classes; the other 16 labels are ignored"
+    )
     samples = samples_of(pairs, partial(_decode, ids, train_ids))
-    return Reading(understood, names, samples, notes, palette)
+    return Reading(understood, meaning.classes, samples, notes, meaning.palette)
 
 
 def _pairs(source: Path, kind: str, notes: Notes) -> list[MaskPair]:

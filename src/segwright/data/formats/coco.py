@@ -31,10 +31,21 @@ from segwright.data.formats.fill import (
     polygon_area,
     tell_outside,
 )
-from segwright.data.formats.reading import IntArray, LabelTable, Notes, Options, Reading, Sample, Size, label_table
+from segwright.data.formats.reading import (
+    IntArray,
+    LabelTable,
+    Notes,
+    Options,
+    Reading,
+    Sample,
+    Size,
+    counted,
+    label_table,
+)
 from segwright.errors import DataError
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_PANOPTIC = (b'"segments_info"',)
 
 
 class _Image(BaseModel):
@@ -74,7 +85,11 @@ def detect(source: Path, options: Options) -> str | None:
 
 def _label_files(source: Path) -> list[Path]:
     files = [source] if source.is_file() else files_below(source, (".json",))
-    return [path for path in files if path.suffix.lower() == ".json" and has_keys(path, _KEYS)]
+    return [
+        path
+        for path in files
+        if path.suffix.lower() == ".json" and has_keys(path, _KEYS) and not has_keys(path, _PANOPTIC)
+    ]
 
 
 def read(source: Path, options: Options) -> Reading:
@@ -84,9 +99,9 @@ def read(source: Path, options: Options) -> Reading:
         DataError: files of the wrong shape, with different categories, or two for one split.
     """
     paths = _one_for_each_split(source, _label_files(source))
-    root = source if source.is_dir() else _root_of(source)
+    root = source if source.is_dir() else root_of(source)
     notes = Notes()
-    files = {path: parse_json(path, _File, "COCO JSON") for path in paths}
+    files = {path: parse_json(path, _File, "COCO JSON", options.max_bytes) for path in paths}
     for path in paths:
         _same_categories(paths[0], files[paths[0]], path, files[path])
     categories = {category.id: category.name.strip() for category in files[paths[0]].categories}
@@ -102,18 +117,19 @@ def read(source: Path, options: Options) -> Reading:
     polygons, runs = sum(isinstance(kind, list) for kind in kinds), sum(isinstance(kind, dict) for kind in kinds)
     named = ", ".join(path.name for path in paths)
     understood = (
-        f"COCO JSON ({named}): {len(samples)} images, {len(categories)} classes, {polygons} annotations as polygons, "
-        f"{runs} as RLE"
+        f"COCO JSON ({named}): {counted(len(samples), 'image')}, {counted(len(categories), 'class')}, "
+        f"{counted(polygons, 'annotation')} as polygons, {runs} as RLE"
     )
     return Reading(understood, table.classes, samples, notes)
 
 
-def _root_of(path: Path) -> Path:
+def root_of(path: Path) -> Path:
     """Where the pictures of a label file may lie: beside it, or beside the folder ``annotations`` that it is in."""
     return path.parent.parent if path.parent.name.lower() in ("annotations", "annotation", "labels") else path.parent
 
 
-def _split(path: Path) -> str | None:
+def split_of_file(path: Path) -> str | None:
+    """The split in a label file's name, as of ``instances_train2017.json``."""
     words = path.stem.replace("-", "_").split("_")
     return split_of([word.rstrip("0123456789") for word in (*words, path.parent.name)])
 
@@ -126,7 +142,7 @@ def _one_for_each_split(source: Path, paths: Sequence[Path]) -> list[Path]:
     """
     by_split: dict[str | None, list[Path]] = defaultdict(list)
     for path in paths:
-        by_split[_split(path)].append(path)
+        by_split[split_of_file(path)].append(path)
     if not paths:
         raise DataError(
             f"'{source}' holds no JSON file with images, annotations and categories",
@@ -178,7 +194,7 @@ def _samples(
                 f"'{path}': annotations.{number} names {what} {wrong!r}, which does not exist", fix="mend or remove it"
             )
         of_image[annotation.image_id].append((number, annotation))
-    split = _split(path)
+    split = split_of_file(path)
     samples = []
     names = [safe_name(image.file_name, path) for image in content.images]
     pictures.require(names, path, near=path.parent)

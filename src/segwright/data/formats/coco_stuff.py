@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segwright.data.formats.files import files_below, pictures_below, split_of
 from segwright.data.formats.pairs import MaskPair, samples_of
-from segwright.data.formats.reading import Notes, Options, Reading
+from segwright.data.formats.reading import Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder
 from segwright.errors import DataError
 
@@ -35,15 +35,22 @@ _SPLITS = ("train2017", "val2017")
 
 def detect(source: Path, options: Options) -> str | None:
     """The folders of COCO's pictures and masks."""
-    return f"'{source}' has images/train2017 and PNGs in annotations/train2017" if _found(source) else None
+    return f"'{source}' has images/train2017 and PNGs in annotations/train2017" if found_splits(source) else None
 
 
-def _found(source: Path) -> list[str]:
+def found_splits(source: Path) -> list[str]:
+    """The folders of pictures with PNGs."""
     return [
         split
         for split in _SPLITS
         if (source / "images" / split).is_dir() and next((source / "annotations" / split).glob("*.png"), None)
     ]
+
+
+def names_by_value() -> list[str]:
+    """The class of each value; those that are not used are called so."""
+    names = iter(CLASSES)
+    return [f"unused {value}" if value in UNUSED else next(names) for value in range(len(CLASSES) + len(UNUSED))]
 
 
 def read(source: Path, options: Options) -> Reading:
@@ -53,11 +60,9 @@ def read(source: Path, options: Options) -> Reading:
         DataError: not the folders, or a mask without its picture.
     """
     notes = Notes()
-    names = iter(CLASSES)
-    by_value = [f"unused {value}" if value in UNUSED else next(names) for value in range(len(CLASSES) + len(UNUSED))]
-    decoder = Decoder(by_value, options, notes, ignored_values=UNUSED)
+    decoder = Decoder(names_by_value(), options, notes, ignored_values=UNUSED)
     pairs = []
-    for split in _found(source):
+    for split in found_splits(source):
         pictures = {path.stem: path for path in pictures_below(source / "images" / split)}
         for mask in files_below(source / "annotations" / split, (".png",)):
             stem = mask.stem.removesuffix("_labelTrainIds")
@@ -70,5 +75,5 @@ def read(source: Path, options: Options) -> Reading:
             notes.count(f"pictures of {split} without mask, left out", next(iter(pictures)), len(pictures))
     if not pairs:
         raise DataError(f"'{source}' is no COCO-Stuff", fix="it needs images/train2017 and annotations/train2017/*.png")
-    understood = f"COCO-Stuff: {len(pairs)} pictures, {len(CLASSES)} classes; 255 is ignored"
+    understood = f"COCO-Stuff: {counted(len(pairs), 'picture')}, {len(CLASSES)} classes; 255 is ignored"
     return Reading(understood, decoder.classes, samples_of(pairs, decoder), notes)

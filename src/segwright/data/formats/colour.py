@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segwright.data.formats.pairs import find_mask_pairs, look, samples_of
-from segwright.data.formats.reading import Notes, Options, Reading
+from segwright.data.formats.reading import Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder, find_classes, no_table
 
 
@@ -25,5 +25,7 @@ def read(source: Path, options: Options) -> Reading:
     if table is None or not table.colours:
         raise no_table(pairs[0].mask if pairs else source)
     decoder = Decoder(table.names, options, notes, table.colours)
-    understood = f"{len(pairs)} pictures with RGB masks, {len(table.names)} colours from {table.source}"
+    understood = (
+        f"{counted(len(pairs), 'picture')} with RGB masks, {counted(len(table.names), 'colour')} from {table.source}"
+    )
     return Reading(understood, decoder.classes, samples_of(pairs, decoder), notes, decoder.palette)

@@ -1,7 +1,5 @@
 """A foreign data set written down as ours: all of it, or nothing."""
 
-import errno
-import secrets
 import shutil
 import unicodedata
 from collections import Counter
@@ -14,29 +12,19 @@ import numpy as np
 from PIL import Image
 
 from segwright.data.dataset import IMAGE_SUFFIXES, SPLITS, Folders, SegmentationData
-from segwright.data.formats.files import PictureSize, picture_size
+from segwright.data.formats.archives import opened
+from segwright.data.formats.files import SUFFIX_OF, TURNED_BACK, PictureSize, picture_size
 from segwright.data.formats.outside import OutsideMasks
 from segwright.data.formats.reading import IntArray, Options, Reading, Sample, Size
 from segwright.data.formats.registry import read_source
-from segwright.data.layouts import share_stems
 from segwright.data.masks import Labels, ignore_index_of
-from segwright.errors import ConfigError, DataError, RunError
+from segwright.data.sharing import share_stems
+from segwright.data.writing import check_target, naming_os_errors, write_head
+from segwright.errors import DataError
 from segwright.info import generic_palette
-from segwright.runtime.files import TEMPORARY
+from segwright.runtime.folders import new_folder
 from segwright.runtime.images import read_image
 from segwright.runtime.masks import save_mask
-
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
-_TURNED_BACK = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""By EXIF orientation, what takes the stored pixels to the picture as shown."""
 
 _MOST_CLASSES = 65535
 
@@ -84,7 +72,7 @@ def convert(
     """Write a labelled data set of another format as pictures, index PNGs and a data.yaml.
 
     Args:
-        source: folder of the data set, or its one label file.
+        source: folder of the data set, its one label file, or a zip file of either.
         folder: new or empty; gets ``images/<split>``, ``masks/<split>`` and ``data.yaml``, all of it or nothing.
         name: of the format, or ``"auto"``.
         options: what the user says about the data.
@@ -95,57 +83,26 @@ def convert(
         ConfigError: no format or several fit, or an option that makes no sense.
         DataError: something in the source that cannot be used; nothing is written.
         RunError: the operating system refused to write.
+        Interrupted: SIGTERM or SIGHUP; nothing is written.
     """
     options = options or Options()
     options.check()
     source, target = Path(source).expanduser(), Path(folder).expanduser().absolute()
-    _check_target(source, target)
-    temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-    try:
-        name, reading = read_source(source, name, options)
-        tell(name, reading.understood)
+    check_target(source, target)
+    with naming_os_errors(source, target), opened(source, target) as (root, shown):
+        name, reading = read_source(root, name, options)
+        tell(name, shown(reading.understood))
         placed = _place(reading, source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        writer = _Writer(temporary, reading, options, source)
-        for done, (split, sample) in enumerate(placed, start=1):
-            writer.write(split, sample)
-            if progress:
-                progress(done, len(placed))
-        images = writer.finish(name, target)
-        if target.exists():
-            target.rmdir()
-        temporary.rename(target)
-    except OSError as reason:
-        raise _os_error(reason, source, target) from reason
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return Conversion(Path(folder), name, reading.understood, images, reading.classes, reading.notes.sentences())
-
-
-def _check_target(source: Path, target: Path) -> None:
-    if not source.exists():
-        raise DataError(f"'{source}' does not exist", fix="give the folder of the labelled data, or its label file")
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise DataError(f"'{target}' holds something already", fix="give a new or empty folder")
-    root = source.resolve() if source.is_dir() else source.resolve().parent
-    if source.is_dir() and target.resolve().is_relative_to(root):
-        raise ConfigError(
-            f"'{target}' lies in the data that is read",
-            fix="give --to a folder outside of it: nothing there is touched",
-        )
-
-
-def _os_error(reason: OSError, source: Path, target: Path) -> DataError | RunError:
-    """What the operating system refused: to read a file of the source, or to write."""
-    root = source if source.is_dir() else source.parent
-    file, is_full = str(reason.filename or ""), reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if file and Path(file).is_relative_to(root) and not is_full:
-        return DataError(f"'{file}' cannot be read ({reason.strerror})", fix="grant access to it, or copy it again")
-    return RunError(
-        f"could not write '{target}': {reason.strerror or reason}",
-        fix="give a folder in which you may write, on a disk with space",
-    )
+        with new_folder(target) as temporary:
+            writer = _Writer(temporary, reading, options)
+            for done, (split, sample) in enumerate(placed, start=1):
+                writer.write(split, sample)
+                if progress:
+                    progress(done, len(placed))
+            images, said = writer.finish(target.name), [*map(shown, reading.notes.sentences())]
+            head = [f"converted from {source}", f"{shown(reading.understood)} (--from {name})", *said]
+            write_head(temporary / "data.yaml", head)
+    return Conversion(Path(folder), name, shown(reading.understood), images, reading.classes, tuple(said))
 
 
 def _place(reading: Reading, source: Path) -> list[tuple[str, Sample]]:
@@ -191,11 +148,10 @@ class _Writer:
         folder: empty.
         reading: for classes, palette and notes.
         options: of the user.
-        source: the data set that is read.
     """
 
-    def __init__(self, folder: Path, reading: Reading, options: Options, source: Path) -> None:
-        self._folder, self._reading, self._options, self._source = folder, reading, options, source
+    def __init__(self, folder: Path, reading: Reading, options: Options) -> None:
+        self._folder, self._reading, self._options = folder, reading, options
         self._palette = reading.palette or generic_palette(len(reading.classes))
         self._ignore_index = ignore_index_of(len(reading.classes))
         self._dtype = np.uint8 if self._ignore_index == 255 else np.uint16
@@ -238,13 +194,13 @@ class _Writer:
             return mask
         if mask.shape != size.shown:
             self._reading.notes.count("masks turned as their picture's EXIF orientation says", name)
-            return np.asarray(Image.fromarray(mask).transpose(_TURNED_BACK[size.orientation]))
+            return np.asarray(Image.fromarray(mask).transpose(TURNED_BACK[size.orientation]))
         self._reading.notes.count("pictures with an EXIF orientation, labels taken as drawn on what is shown", name)
         return mask
 
     def _copy(self, image: Path | bytes, target: Path, size: PictureSize, name: str) -> None:
         """The file as it is where its format is among those that training reads, else as PNG."""
-        suffix = image.suffix if isinstance(image, Path) else _SUFFIXES.get(size.format, "")
+        suffix = image.suffix if isinstance(image, Path) else SUFFIX_OF.get(size.format, "")
         target = target.with_name(target.name + (suffix if suffix.lower() in IMAGE_SUFFIXES else ".png"))
         if isinstance(image, bytes) and suffix:
             target.write_bytes(image)
@@ -256,17 +212,14 @@ class _Writer:
         else:
             raise DataError(f"the picture in '{name}' is a {size.format}", fix="save it as PNG or JPEG beside the file")
 
-    def finish(self, name: str, target: Path) -> dict[str, int]:
+    def finish(self, name: str) -> dict[str, int]:
         """Write data.yaml; the pictures of each split."""
         images = {split: self._images[split] for split in SPLITS if self._images[split]}
         folders = {split: Folders(self._folder / "images" / split, self._folder / "masks" / split) for split in images}
         labels = Labels(self._reading.classes, self._palette, (self._ignore_index,))
-        data = SegmentationData(target.name, folders, labels)
+        data = SegmentationData(name, folders, labels)
         self._tell_empty_classes()
-        said = (f"{self._reading.understood} (--from {name})", *self._reading.notes.sentences())
-        lines = [f"converted from {self._source}", *said]
-        head = "".join(f"# {' '.join(line.split())}\n" for line in lines)
-        (self._folder / "data.yaml").write_text(head + data.to_yaml(self._folder), encoding="utf-8")
+        (self._folder / "data.yaml").write_text(data.to_yaml(self._folder), encoding="utf-8")
         return images
 
     def _tell_empty_classes(self) -> None:

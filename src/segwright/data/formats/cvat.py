@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from segwright.data.formats.files import Pictures, files_below, safe_name, split_of, stem_of, tell_unnamed
+from segwright.data.formats.files import Pictures, files_below, label_bytes, safe_name, split_of, stem_of, tell_unnamed
 from segwright.data.formats.fill import (
     FloatArray,
     Region,
@@ -21,7 +21,17 @@ from segwright.data.formats.fill import (
     polygon_area,
     tell_outside,
 )
-from segwright.data.formats.reading import IntArray, LabelTable, Notes, Options, Reading, Sample, Size, label_table
+from segwright.data.formats.reading import (
+    IntArray,
+    LabelTable,
+    Notes,
+    Options,
+    Reading,
+    Sample,
+    Size,
+    counted,
+    label_table,
+)
 from segwright.errors import DataError
 
 Element = ElementTree.Element
@@ -71,7 +81,7 @@ def read(source: Path, options: Options) -> Reading:
         raise DataError(f"'{source}' holds no CVAT XML", fix="export the task as 'CVAT for images 1.1'")
     root = source if source.is_dir() else source.parent
     notes = Notes()
-    trees = {path: _parse(path) for path in paths}
+    trees = {path: _parse(path, options.max_bytes) for path in paths}
     labels = _labels(trees)
     table = label_table(labels, options, notes, paths[0])
     overlap = notes.overlap(options, "order")
@@ -85,13 +95,13 @@ def read(source: Path, options: Options) -> Reading:
             samples.append(_sample(image, path, pictures, table, overlap, notes))
     tell_unnamed(root, samples, notes)
     found = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no shapes"
-    understood = f"CVAT XML: {len(samples)} images, {len(labels)} classes; {found}"
+    understood = f"CVAT XML: {counted(len(samples), 'image')}, {counted(len(labels), 'class')}; {found}"
     return Reading(understood, table.classes, samples, notes)
 
 
-def _parse(path: Path) -> Element:
+def _parse(path: Path, max_bytes: int) -> Element:
     try:
-        tree = ElementTree.fromstring(path.read_bytes(), ElementTree.XMLParser(target=_Builder()))
+        tree = ElementTree.fromstring(label_bytes(path, max_bytes), ElementTree.XMLParser(target=_Builder()))
     except _DoctypeError as reason:
         raise DataError(
             f"'{path}' declares a DOCTYPE, which no CVAT export does", fix="remove it if you trust the file"

@@ -22,6 +22,19 @@ _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """EXIF orientations that are shown with height and width exchanged."""
 
+SUFFIX_OF = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+"""By Pillow's name of a file format that training reads."""
+TURNED_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation, what takes the stored pixels to the picture as shown."""
+
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -130,6 +143,15 @@ class Pictures:
             )
         return found[0]
 
+    def find_other(self, name: PurePosixPath, mask: Path, where: object, split: str | None) -> Path:
+        """As :meth:`find`, for a picture whose mask may have the same name; ``mask`` does not count.
+
+        Raises:
+            DataError: none, or several.
+        """
+        found = [path for path in self._ending_in(name) if path != mask and path.parent != mask.parent]
+        return found[0] if len(found) == 1 else self.find(name, where, split)
+
     def require(self, names: Sequence[PurePosixPath], where: object, near: Path | None = None) -> None:
         """Look for all pictures of a label file.
 
@@ -223,21 +245,38 @@ def has_keys(path: Path, keys: Sequence[bytes]) -> bool:
     return not missing
 
 
-def parse_json(path: Path, model: type[Model], what: str) -> Model:
+def label_bytes(path: Path, max_bytes: int) -> bytes:
+    """The content of a label file, which is held in memory several times over while it is read.
+
+    Raises:
+        DataError: unreadable, or larger than ``max_bytes``.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise DataError(
+                f"'{path}' has {size} bytes, more than the limit of {max_bytes}",
+                fix="export it in parts, or raise --max-bytes where there is memory for several times as much",
+            )
+        return path.read_bytes()
+    except OSError as reason:
+        raise DataError(f"'{path}' cannot be read ({reason.strerror})", fix="copy it again") from reason
+
+
+def parse_json(path: Path, model: type[Model], what: str, max_bytes: int) -> Model:
     """A JSON file in the shape of ``model``.
 
     Args:
         path: the file.
         model: what it must hold.
         what: the format's name, for errors.
+        max_bytes: that it may have.
 
     Raises:
-        DataError: unreadable file, no JSON, another shape, or a number that is none; names the place in it.
+        DataError: unreadable or too large a file, no JSON, another shape, or a number that is none; names the place.
     """
     try:
-        return model.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except OSError as reason:
-        raise DataError(f"'{path}' cannot be read ({reason.strerror})", fix="copy it again") from reason
+        return model.model_validate_json(label_bytes(path, max_bytes).removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as reason:
         raise _wrong_shape(path, reason.errors(include_url=False, include_context=False)[0], what) from reason
 

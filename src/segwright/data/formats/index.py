@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from segwright.data.formats.pairs import Look, find_mask_pairs, look, look_at, samples_of
-from segwright.data.formats.reading import Notes, Options, Reading
+from segwright.data.formats.reading import Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder, find_classes, no_table
 from segwright.errors import DataError
 
-_HIGHEST_SPARSE = 64
+HIGHEST_SPARSE = 64
 """Highest index that is believed where most indices below do not occur."""
 
 
@@ -28,7 +28,7 @@ def speaks_for_indices(found: Look) -> bool:
     known = [value for value in found.values if value != 255]
     if not known or (known == [0] and 255 in found.values):
         return False
-    return max(known) < max(_HIGHEST_SPARSE, 2 * len(known)) and not is_smeared(found)
+    return max(known) < max(HIGHEST_SPARSE, 2 * len(known)) and not is_smeared(found)
 
 
 def is_smeared(found: Look) -> bool:
@@ -57,7 +57,7 @@ def read(source: Path, options: Options) -> Reading:
     if 255 in found.values and len(names) <= 255:
         notes.say("value 255 is ignored in loss and scores")
     named = f"names from {table.source}" if table else "numbered by the masks' values"
-    understood = f"{len(pairs)} pictures with index masks, {len(names)} classes, {named}"
+    understood = f"{counted(len(pairs), 'picture')} with index masks, {counted(len(names), 'class')}, {named}"
     colours = table.colours if table else ()
     palette = tuple(colours[names.index(name)] for name in decoder.classes) if colours else ()
     return Reading(understood, decoder.classes, samples_of(pairs, decoder), notes, palette)

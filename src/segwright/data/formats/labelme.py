@@ -70,7 +70,7 @@ def read(source: Path, options: Options) -> Reading:
     files: dict[Path, _File] = {}
     for path in [source] if source.is_file() else files_below(source, (".json",)):
         if has_keys(path, _KEYS):
-            files[path] = parse_json(path, _File, "LabelMe JSON")
+            files[path] = parse_json(path, _File, "LabelMe JSON", options.max_bytes)
         else:
             notes.count("JSON files that are none of LabelMe's, left out", path)
     if not files:
@@ -132,7 +132,7 @@ def _picture(path: Path, content: _File, root: Path) -> Path | None:
 
 
 def _embedded(path: Path) -> bytes:
-    data = parse_json(path, _Embedded, "LabelMe JSON").imageData
+    data = parse_json(path, _Embedded, "LabelMe JSON", path.stat().st_size).imageData
     if not data:
         raise DataError(
             f"'{path}' has no picture: neither the one that it names, nor one beside it, nor imageData",

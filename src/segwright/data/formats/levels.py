@@ -1,13 +1,14 @@
 """Masks whose classes are grey levels: 0 and 255, or 0, 127 and 254."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from segwright.data.formats.index import is_smeared, spread
+from segwright.data.formats.index import HIGHEST_SPARSE, is_smeared, spread
 from segwright.data.formats.pairs import Look, find_mask_pairs, look, look_at, read_levels, samples_of
-from segwright.data.formats.reading import BACKGROUND, IntArray, Notes, Options, Reading
+from segwright.data.formats.reading import BACKGROUND, IntArray, Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder, find_classes, no_table
 from segwright.errors import ConfigError, DataError
 
@@ -29,6 +30,14 @@ def detect(source: Path, options: Options) -> str | None:
 
 def _speaks_for_levels(found: Look) -> bool:
     return 2 <= len(found.values) <= _MOST_LEVELS and spread(found.values) >= _LEAST_SPREAD
+
+
+def are_levels(values: Collection[int]) -> bool:
+    """Whether values of 8-bit masks can hardly be class indices, but grey levels: 0 among them, few and far apart."""
+    known = [value for value in values if value != 255]
+    if 0 not in values or not 2 <= len(values) <= _MOST_LEVELS or max(values) > 255:
+        return False
+    return spread(sorted(values)) >= _LEAST_SPREAD and (known == [0] or max(known) >= HIGHEST_SPARSE)
 
 
 def read(source: Path, options: Options) -> Reading:
@@ -63,7 +72,7 @@ def read(source: Path, options: Options) -> Reading:
         share = 100 * between / int(found.pixels.sum())
         notes.say(f"{between} px ({share:.2f} %) lie between the levels and go to the nearest")
     meaning = ", ".join(f"{level} = {name}" for level, name in zip(order, names, strict=True))
-    understood = f"{len(pairs)} pictures with masks in grey levels: {meaning}"
+    understood = f"{counted(len(pairs), 'picture')} with masks in grey levels: {meaning}"
     return Reading(understood, classes.classes, samples_of(pairs, partial(_decode, nearest)), notes)
 
 

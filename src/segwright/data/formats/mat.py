@@ -7,11 +7,12 @@ import numpy as np
 
 from segwright.data.formats.files import files_below
 from segwright.data.formats.pairs import MaskPair, place_of, samples_of
-from segwright.data.formats.reading import IntArray, Notes, Options, Reading
+from segwright.data.formats.reading import IntArray, Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder, find_classes
 from segwright.errors import DataError
 from segwright.runtime.images import SUFFIXES
 
+_NEW = b"MATLAB 7.3 MAT-file"
 _DEEPEST = 4  # structures in structures
 
 
@@ -39,7 +40,7 @@ def read(source: Path, options: Options) -> Reading:
     if not names:
         raise DataError(f"the masks of '{source}' are all ignored (255)", fix="give the right folder")
     decoder = Decoder(names, options, notes)
-    understood = f"{len(pairs)} pictures with MATLAB masks, {len(names)} classes"
+    understood = f"{counted(len(pairs), 'picture')} with MATLAB masks, {counted(len(names), 'class')}"
     return Reading(understood, decoder.classes, samples_of(pairs, partial(_decode, decoder)), notes)
 
 
@@ -73,11 +74,18 @@ def matrix_of(path: Path) -> IntArray:
     """
     from scipy.io import loadmat
 
+    with path.open("rb") as file:
+        is_hdf5 = file.read(len(_NEW)) == _NEW
+    if is_hdf5:
+        raise DataError(
+            f"'{path}' is a MATLAB file of version 7.3 (HDF5), which is not read",
+            fix="save it in MATLAB with save(..., '-v7'), or as an index PNG with imwrite",
+        )
     try:
         content = loadmat(path, squeeze_me=False, struct_as_record=True)
     except Exception as reason:  # damaged files make SciPy raise anything
         raise DataError(
-            f"'{path}' cannot be read ({reason})", fix="save it with -v7 or older: HDF5 files (-v7.3) are not read"
+            f"'{path}' cannot be read ({reason})", fix="save it again in MATLAB with save(..., '-v7')"
         ) from reason
     found = [array for name, value in content.items() if not name.startswith("__") for array in _matrices(value)]
     if len(found) != 1:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from segwright.data.formats.files import SPLIT_NAMES, pictures_below
-from segwright.data.formats.reading import IntArray, Notes, Options, Sample
+from segwright.data.formats.reading import IntArray, Notes, Options, Sample, counted
 from segwright.data.masks import read_raw_mask
 from segwright.errors import DataError
 
@@ -134,7 +134,7 @@ def _refuse_lonely(paths: list[Path], what: str) -> None:
     if paths:
         listed = ", ".join(f"'{path}'" for path in paths[:5]) + (f" and {len(paths) - 5} more" * (len(paths) > 5))
         raise DataError(
-            f"{len(paths)} files have no {what}: {listed}",
+            f"{counted(len(paths), 'file')} without {what}: {listed}",
             fix=f"add each {what} under the same name (a mask may end in _mask), or remove the file",
         )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from segwright.data.formats import voc
 from segwright.data.formats.pairs import samples_of
-from segwright.data.formats.reading import Notes, Options, Reading
+from segwright.data.formats.reading import Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder
 from segwright.errors import DataError
 from segwright.info import generic_palette
@@ -18,13 +18,13 @@ _CLASSES = """
 """
 CLASSES = tuple(_CLASSES.replace(";", " ").split())
 
-_LAYOUT = voc.Layout("SegmentationClassContext", "ImageSets/SegmentationContext")
+LAYOUT = voc.Layout("SegmentationClassContext", "ImageSets/SegmentationContext")
 
 
 def detect(source: Path, options: Options) -> str | None:
     """VOC's folders with those of Context."""
-    root = voc.find_root(source, _LAYOUT)
-    return f"'{root}' has {_LAYOUT.masks} and {_LAYOUT.lists}" if root else None
+    root = voc.find_root(source, LAYOUT)
+    return f"'{root}' has {LAYOUT.masks} and {LAYOUT.lists}" if root else None
 
 
 def read(source: Path, options: Options) -> Reading:
@@ -33,15 +33,13 @@ def read(source: Path, options: Options) -> Reading:
     Raises:
         DataError: not the folders, or a name in a list without its files.
     """
-    root = voc.find_root(source, _LAYOUT)
+    root = voc.find_root(source, LAYOUT)
     if root is None:
-        raise DataError(
-            f"'{source}' is no PASCAL Context", fix=f"it needs JPEGImages, {_LAYOUT.masks}, {_LAYOUT.lists}"
-        )
+        raise DataError(f"'{source}' is no PASCAL Context", fix=f"it needs JPEGImages, {LAYOUT.masks}, {LAYOUT.lists}")
     notes = Notes()
     decoder = Decoder(CLASSES, options, notes, generic_palette(len(CLASSES)))
-    pairs = voc.pairs_of(root, _LAYOUT, notes)
+    pairs = voc.pairs_of(root, LAYOUT, notes)
     if "background" in decoder.classes:
         notes.say("background is a class, as in the protocol of 60 (--ignore background: that of 59)")
-    understood = f"PASCAL Context: {len(pairs)} pictures, {len(decoder.classes)} classes"
+    understood = f"PASCAL Context: {counted(len(pairs), 'picture')}, {len(decoder.classes)} classes"
     return Reading(understood, decoder.classes, samples_of(pairs, decoder), notes, decoder.palette)

@@ -23,7 +23,13 @@ _BACKGROUNDS = ("background", "_background_")
 _IGNORED = ("ignore", "__ignore__", "void", "unlabeled", "unlabelled")
 """Class names, in lower case, that say that nobody knows what is there."""
 
+MOST_BYTES = 2_000_000_000
 _MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 picture``, ``2 pictures``, ``2 classes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Options:
         coarse: read coarse labels where a format has both.
         ignore_outside: folder of field-of-view masks; pixels that are 0 there are ignored.
         max_pixels: of a picture.
+        max_bytes: of a JSON or XML file.
     """
 
     classes: tuple[str, ...] = ()
@@ -52,6 +59,7 @@ class Options:
     coarse: bool = False
     ignore_outside: Path | None = None
     max_pixels: int = _MOST_PIXELS
+    max_bytes: int = MOST_BYTES
 
     def check(self) -> None:
         """Look at the values.
@@ -64,6 +72,8 @@ class Options:
                 f"--max-pixels must lie in 1..{_MOST_PIXELS}, got {self.max_pixels}",
                 fix="cut larger pictures into parts: nothing else in segwright reads them in one piece",
             )
+        if self.max_bytes < 1:
+            raise ConfigError(f"--max-bytes must be 1 or above, got {self.max_bytes}", fix="leave it out for 2 GB")
         if self.levels and (len(set(self.levels)) < 2 or not all(0 <= level < 65536 for level in self.levels)):
             raise ConfigError(
                 f"--levels takes two or more grey levels, got {list(self.levels)}", fix="write for example 0,127,254"
@@ -72,7 +82,7 @@ class Options:
             raise ConfigError(f"--overlap must be area or order, got '{self.overlap}'", fix="give one of the two")
         if self.levels and self.classes and len(self.levels) != len(self.classes):
             raise ConfigError(
-                f"{len(self.levels)} levels and {len(self.classes)} classes were given",
+                f"{len(self.levels)} levels and {counted(len(self.classes), 'class')} were given",
                 fix="give a name for each level",
             )
         if not self.background.strip():

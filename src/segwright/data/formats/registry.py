@@ -1,5 +1,6 @@
 """The formats that are read, and which of them a data set is in."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import NamedTuple
 from segwright.data.dataset import read_data_yaml
 from segwright.data.formats import (
     ade20k,
+    camvid,
     cityscapes,
     coco,
+    coco_panoptic,
     coco_stuff,
     colour,
     cvat,
     index,
+    label_studio,
     labelme,
     levels,
     mat,
@@ -40,21 +44,24 @@ class Format(NamedTuple):
     takes: tuple[str, ...]
 
 
-_ALL = ("ignore_outside", "max_pixels")
+_ALL = ("ignore_outside", "max_pixels", "max_bytes")
 _SHAPES = ("classes", "ignore", "background", "overlap")
 _MASKS = ("classes", "palette", "ignore")
 
 FORMATS = {
     "voc": Format(voc.detect, voc.read, _MASKS),
     "coco": Format(coco.detect, coco.read, _SHAPES),
+    "coco_panoptic": Format(coco_panoptic.detect, coco_panoptic.read, ("ignore",)),
     "labelme": Format(labelme.detect, labelme.read, _SHAPES),
     "yolo": Format(yolo.detect, yolo.read, _SHAPES),
     "cvat": Format(cvat.detect, cvat.read, _SHAPES),
     "supervisely": Format(supervisely.detect, supervisely.read, _SHAPES),
+    "label_studio": Format(label_studio.detect, label_studio.read, _SHAPES),
     "cityscapes": Format(cityscapes.detect, cityscapes.read, ("coarse",)),
     "ade20k": Format(ade20k.detect, ade20k.read, ("ignore",)),
     "pascal_context": Format(pascal_context.detect, pascal_context.read, ("ignore",)),
     "coco_stuff": Format(coco_stuff.detect, coco_stuff.read, ("ignore",)),
+    "camvid": Format(camvid.detect, camvid.read, ()),
     "mat": Format(mat.detect, mat.read, _MASKS),
     "levels": Format(levels.detect, levels.read, ("levels", *_MASKS)),
     "colour": Format(colour.detect, colour.read, ("palette", "ignore")),
@@ -64,6 +71,8 @@ FORMATS = {
 
 _MASK_FILES = ("levels", "colour", "index")
 """Any pictures with mask files; the others know their own folders and files."""
+
+_KNOWN_BY_FOLDERS = tuple(name for name in FORMATS if name not in _MASK_FILES)
 
 
 def read_source(source: Path, name: str, options: Options) -> tuple[str, Reading]:
@@ -109,7 +118,7 @@ def choose(source: Path, options: Options) -> str:
         DataError: masks that have no pictures, or the other way round.
     """
     _refuse_own_layout(source)
-    for names in ([name for name in FORMATS if name not in _MASK_FILES], _MASK_FILES):
+    for names in (_KNOWN_BY_FOLDERS, _MASK_FILES):
         evidence = {name: found for name in names if (found := FORMATS[name].detect(source, options))}
         if len(evidence) > 1:
             readings = "; ".join(f"{name} ({found})" for name, found in evidence.items())
@@ -123,6 +132,19 @@ def choose(source: Path, options: Options) -> str:
         f"'{source}' is in no format that is recognised",
         fix=f"name it with --from {'|'.join(FORMATS)}, which tells what is missing",
     )
+
+
+def evidence_of(source: Path, options: Options, *, with_mask_files: bool) -> dict[str, str]:
+    """What speaks for each format that a data set could be in; mask files count, if at all, where nothing else does."""
+    for names in (_KNOWN_BY_FOLDERS, _MASK_FILES if with_mask_files else ()):
+        evidence = {}
+        for name in names:
+            with contextlib.suppress(DataError, OSError):  # the reader would say so; here the question is which
+                if found := FORMATS[name].detect(source, options):
+                    evidence[name] = found
+        if evidence:
+            return evidence
+    return {}
 
 
 def _refuse_own_layout(source: Path) -> None:

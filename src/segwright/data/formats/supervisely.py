@@ -25,7 +25,17 @@ from segwright.data.formats.fill import (
     polygon_area,
     tell_outside,
 )
-from segwright.data.formats.reading import IntArray, LabelTable, Notes, Options, Reading, Sample, Size, label_table
+from segwright.data.formats.reading import (
+    IntArray,
+    LabelTable,
+    Notes,
+    Options,
+    Reading,
+    Sample,
+    Size,
+    counted,
+    label_table,
+)
 from segwright.errors import DataError
 from segwright.info import Colour
 
@@ -89,7 +99,7 @@ def read(source: Path, options: Options) -> Reading:
         raise DataError(
             f"'{source}' is no Supervisely project", fix="it needs meta.json and folders DATASET/ann and img"
         )
-    classes = parse_json(meta, _Meta, "meta.json of Supervisely").classes
+    classes = parse_json(meta, _Meta, "meta.json of Supervisely", options.max_bytes).classes
     notes = Notes()
     table = label_table([entry.title for entry in classes], options, notes, meta)
     overlap = notes.overlap(options, "order")
@@ -101,12 +111,13 @@ def read(source: Path, options: Options) -> Reading:
             labels = folder / "ann" / f"{inside}.json"
             if not labels.is_file():
                 raise DataError(f"'{image}' has no '{labels}'", fix="export the project again, or remove the picture")
-            content = parse_json(labels, _File, "Supervisely JSON")
+            content = parse_json(labels, _File, "Supervisely JSON", options.max_bytes)
             stem = stem_of(inside) if split or len(datasets) == 1 else f"{folder.name}/{stem_of(inside)}"
             size = content.size.height, content.size.width
             draw = partial(_draw, content, labels, table, overlap, notes)
             samples.append(Sample(stem, split, image, draw, str(labels), size))
-    understood = f"Supervisely: {len(datasets)} data sets, {len(samples)} pictures, {len(classes)} classes"
+    pictures, named = counted(len(samples), "picture"), counted(len(classes), "class")
+    understood = f"Supervisely: {counted(len(datasets), 'data set')}, {pictures}, {named}"
     return Reading(understood, table.classes, samples, notes, _palette(classes, table))
 
 

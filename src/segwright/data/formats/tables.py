@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segwright.data.formats.pairs import grey_of
-from segwright.data.formats.reading import IntArray, Notes, Options, ignored_names, refuse_bad_names
+from segwright.data.formats.reading import IntArray, Notes, Options, counted, ignored_names, refuse_bad_names
 from segwright.data.masks import ignore_index_of, read_raw_mask
 from segwright.errors import ConfigError, DataError
 from segwright.info import Colour
@@ -197,7 +197,7 @@ class Decoder:
             values, counts = np.unique(packed[found < 0], return_counts=True)
             worst = int(values[counts.argmax()])
             raise DataError(
-                f"mask '{path}' holds {len(values)} colours that are no class, first {_shown(worst)} "
+                f"mask '{path}' holds {counted(len(values), 'colour')} of no class, first {_shown(worst)} "
                 f"({counts.max()} px); nearest is {self._nearest(worst)}",
                 fix="add the colour to the table, or save the masks without smoothing",
             )

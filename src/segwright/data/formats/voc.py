@@ -6,7 +6,7 @@ from typing import NamedTuple
 from segwright.data.dataset import MASK_SUFFIXES
 from segwright.data.formats.files import files_below, pictures_below, safe_name, split_of
 from segwright.data.formats.pairs import MaskPair, samples_of
-from segwright.data.formats.reading import Notes, Options, Reading
+from segwright.data.formats.reading import Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder, find_classes
 from segwright.errors import DataError
 from segwright.info import generic_palette
@@ -24,13 +24,14 @@ class Layout(NamedTuple):
     lists: str
 
 
-_LAYOUT = Layout("SegmentationClass", "ImageSets/Segmentation")
+_AUG_MASKS, _AUG_LIST = "SegmentationClassAug", "trainaug.txt"
+LAYOUT = Layout("SegmentationClass", "ImageSets/Segmentation")
 
 
 def detect(source: Path, options: Options) -> str | None:
     """The three folders."""
-    root = find_root(source, _LAYOUT)
-    return f"'{root}' has JPEGImages, SegmentationClass and {_LAYOUT.lists}" if root else None
+    root = find_root(source, LAYOUT)
+    return f"'{root}' has JPEGImages, SegmentationClass and {LAYOUT.lists}" if root else None
 
 
 def find_root(source: Path, layout: Layout) -> Path | None:
@@ -47,19 +48,19 @@ def read(source: Path, options: Options) -> Reading:
     Raises:
         DataError: not the three folders, or a name in a list without its files.
     """
-    root = find_root(source, _LAYOUT)
+    root = find_root(source, LAYOUT)
     if root is None:
         raise DataError(
-            f"'{source}' is no PASCAL VOC data set", fix=f"it needs JPEGImages, SegmentationClass and {_LAYOUT.lists}"
+            f"'{source}' is no PASCAL VOC data set", fix=f"it needs JPEGImages, SegmentationClass and {LAYOUT.lists}"
         )
     notes = Notes()
     table = find_classes(root, options) or find_classes(source, options)
     names = table.names if table else CLASSES
     colours = (table.colours if table else ()) or generic_palette(len(names))
     decoder = Decoder(names, options, notes, colours)
-    pairs = pairs_of(root, _LAYOUT, notes)
+    pairs = pairs_of(root, LAYOUT, notes)
     named = f"names from {table.source}" if table else "the names of VOC"
-    counts = f"{len(pairs)} pictures listed in {_LAYOUT.lists}, {len(names)} classes"
+    counts = f"{counted(len(pairs), 'picture')} listed in {LAYOUT.lists}, {counted(len(names), 'class')}"
     understood = f"PASCAL VOC: {counts}, {named}; 255 is ignored"
     return Reading(understood, decoder.classes, samples_of(pairs, decoder), notes, decoder.palette)
 
@@ -76,8 +77,15 @@ def pairs_of(root: Path, layout: Layout, notes: Notes) -> list[MaskPair]:
     }
     folder = root / layout.masks
     masks = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files_below(folder, MASK_SUFFIXES)}
+    lists = _lists(root / layout.lists, notes)
+    if layout == LAYOUT and has_trainaug(root):
+        more = {path.stem: path for path in files_below(root / _AUG_MASKS, MASK_SUFFIXES)}
+        notes.say(f"train is trainaug.txt; masks that SegmentationClass lacks are those of {_AUG_MASKS}")
+        masks = more | masks  # VOC's own are finer than those of SBD
+        aug = root / layout.lists / _AUG_LIST
+        lists = [(split, aug if split == "train" else path) for split, path in lists]
     pairs, listed = [], set()
-    for split, path in _lists(root / layout.lists, notes):
+    for split, path in lists:
         for stem in _stems(path):
             listed.add(stem)
             if stem not in images:
@@ -103,6 +111,20 @@ def pairs_of(root: Path, layout: Layout, notes: Notes) -> list[MaskPair]:
     return pairs
 
 
+def has_trainaug(root: Path) -> bool:
+    """Whether a devkit has the 10,582 pictures that SBD makes of VOC's train."""
+    return (root / LAYOUT.lists / _AUG_LIST).is_file() and (root / _AUG_MASKS).is_dir()
+
+
+def listed_stems(root: Path, layout: Layout, notes: Notes) -> list[tuple[str | None, list[str]]]:
+    """The names in each list; the split is ``None`` for an only list without one.
+
+    Raises:
+        DataError: no list, or one that cannot be read.
+    """
+    return [(split, _stems(path)) for split, path in _lists(root / layout.lists, notes)]
+
+
 def _lists(folder: Path, notes: Notes) -> list[tuple[str | None, Path]]:
     """The lists of train, val and test, else the only list, whose pictures have no split."""
     lists = sorted(folder.glob("*.txt"))
@@ -111,7 +133,8 @@ def _lists(folder: Path, notes: Notes) -> list[tuple[str | None, Path]]:
         return [(None, lists[0])]
     if not chosen:
         raise DataError(f"'{folder}' has no list train.txt", fix="add train.txt and val.txt")
-    left = [path.name for path in lists if path not in [path for _, path in chosen]]
+    read = [path for _, path in chosen]
+    left = [path.name for path in lists if path not in read and path.name != _AUG_LIST]
     if left:
         notes.say(f"of the lists, {', '.join(left)} are not read")
     return chosen

@@ -10,7 +10,17 @@ import numpy as np
 from segwright.data.dataset import SPLITS, class_names
 from segwright.data.formats.files import Pictures, files_below, pictures_below, safe_name, tell_unnamed
 from segwright.data.formats.fill import Shape, as_points, fill_polygon, paint, polygon_area, tell_outside
-from segwright.data.formats.reading import IntArray, LabelTable, Notes, Options, Reading, Sample, Size, label_table
+from segwright.data.formats.reading import (
+    IntArray,
+    LabelTable,
+    Notes,
+    Options,
+    Reading,
+    Sample,
+    Size,
+    counted,
+    label_table,
+)
 from segwright.errors import DataError
 from segwright.strict_yaml import read_yaml
 
@@ -78,7 +88,8 @@ def read(source: Path, options: Options) -> Reading:
         notes.count("text files under labels of no picture, left out", left[0], len(left))
     tell_unnamed(root, samples, notes)
     filled = len(used - {None})
-    understood = f"YOLO segmentation ({path.name}): {len(samples)} pictures, {len(names)} classes, {filled} text files"
+    found = f"{counted(len(samples), 'picture')}, {counted(len(names), 'class')}, {counted(filled, 'text file')}"
+    understood = f"YOLO segmentation ({path.name}): {found}"
     return Reading(understood, table.classes, samples, notes)
 
 
