@@ -46,6 +46,14 @@ class DataSettings(_Settings):
     """Split to train on."""
     val_split: str = "val"
     """Split to validate on."""
+    bands: PositiveInt | None = None
+    """Bands to read of each picture as they are stored; none: 8-bit RGB, or all bands of pictures that are no such."""
+    unit: PositiveFloat | None = None
+    """By which the values of bands are divided; none: 255 for 8 bits, 65535 for 16, 1 for floating-point numbers."""
+    mean: tuple[float, ...] | None = None
+    """Per band, of values divided by the unit; none: of the training pictures, in RGB of ImageNet or the weights."""
+    std: tuple[PositiveFloat, ...] | None = None
+    """Standard deviation per band, likewise."""
     crop_size: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of the training crop; none: the pictures' median size, at most 512x1024."""
     short_side: PositiveInt | None = None
@@ -81,6 +89,12 @@ class DataSettings(_Settings):
         if scale[0] > scale[1]:
             raise PydanticCustomError("falling_range", "scale is a range from low to high")
         return scale
+
+    @model_validator(mode="after")
+    def _numbers_for_each_band(self) -> "DataSettings":
+        if any(numbers and len(numbers) != (self.bands or 3) for numbers in (self.mean, self.std)):
+            raise PydanticCustomError("other_bands", "mean and std have one number for each band (RGB: three)")
+        return self
 
 
 class ModelSettings(_Settings):
@@ -316,6 +330,10 @@ _ALLOWED = {
 
 _EXAMPLES: dict[str, Any] = {
     "data.path": "data/streets",
+    "data.bands": 4,
+    "data.unit": 65535.0,
+    "data.mean": [0.485, 0.456, 0.406],
+    "data.std": [0.229, 0.224, 0.225],
     "data.crop_size": [352, 480],
     "data.short_side": 720,
     "data.workers": 4,
@@ -368,7 +386,8 @@ def _fix(error: ErrorDetails, key: str, example: str) -> str:
     group, _, leaf = key.partition(".")
     field = _fields(group).get(leaf)
     if field is None:
-        return "keep one of them" if error["type"] == "several_lengths" else _ALL_KEYS
+        fixes = {"several_lengths": "keep one of them", "other_bands": "give data.bands, too, or leave them out"}
+        return fixes.get(error["type"], _ALL_KEYS)
     allowed = _ALLOWED.get(error["type"], "another value").format(**error.get("ctx", {}))
     if type(None) in get_args(field.annotation):
         allowed += ", or null for none"

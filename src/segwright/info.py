@@ -17,25 +17,42 @@ FORMAT_VERSION = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+UNITS = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+"""By what stored values are divided, by their type: 1 stands for the brightest of integers."""
+
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an RGB picture becomes the network's input: ``(value / 255 - mean) / std`` per channel.
+    """How a picture becomes the network's input: ``(value / unit - mean) / std`` per channel.
 
     Args:
-        mean: per channel, in units of 0..1, in the order of ``channel_order``.
+        mean: per channel, of values divided by ``unit``, in the order of ``channel_order``.
         std: likewise.
         channel_order: ``"RGB"``, or ``"BGR"`` for networks that came from Caffe or OpenCV.
         short_side: length of the shorter side, in pixels, to which pictures are resized first, bilinearly and in
             proportion; ``None`` leaves them as they are. Masks always have the picture's own size.
+        bands: ``None`` for pictures as 8-bit RGB; or how many bands are read as they are stored, in the file's order.
+        unit: by which values are divided: 255 for 8 bits, 65535 for 16 bits, 1 for floating-point numbers.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     channel_order: str = "RGB"
     short_side: int | None = None
+    bands: int | None = None
+    unit: float = 255.0
+
+    @property
+    def channels(self) -> int:
+        """Of the network's input."""
+        return self.bands or 3
+
+    @property
+    def dtype(self) -> str | None:
+        """The type of the values that it was made for; ``None`` where the unit does not tell."""
+        return next((dtype for dtype, unit in UNITS.items() if unit == self.unit), None)
 
     def scale_of(self, size: tuple[int, int]) -> float:
         """By what a picture of (height, width) is resized before the network sees it."""
@@ -109,7 +126,12 @@ class ModelInfo:
             values = {f.name: json.loads(metadata[f.name]) for f in dataclasses.fields(cls)}
             steps = values["preprocessing"]
             values["preprocessing"] = Preprocessing(
-                tuple(steps["mean"]), tuple(steps["std"]), steps["channel_order"], steps.get("short_side")
+                tuple(steps["mean"]),
+                tuple(steps["std"]),
+                steps["channel_order"],
+                steps.get("short_side"),
+                steps.get("bands"),
+                float(steps.get("unit", 255.0)),
             )
             values["classes"] = tuple(values["classes"])
             values["palette"] = tuple((r, g, b) for r, g, b in values["palette"])

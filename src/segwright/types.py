@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     """One picture of a data set as the loader hands it on.
 
     Args:
-        image: (3, H, W) uint8, RGB.
+        image: (3, H, W) uint8, RGB; of bands as stored (bands, H, W), uint8 or float32.
         mask: (H, W) uint8 (int32 above 255 classes) of class indices and ``ignore_index``.
         name: the picture's path, for messages.
     """

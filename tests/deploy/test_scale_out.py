@@ -11,6 +11,8 @@ from PIL import Image
 
 from segwright.deploy.scale_out import Attempts, Share, Work, Worker, remove_unfinished, share
 from tests.support.exported import write_onnx
+from tests.support.extras import needs
+from tests.support.rasters import pattern, placed, write_tiff
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,18 @@ def test_worker_writes_the_mask_and_tells_what_it_read(tmp_path: Path, picture: 
     assert answer["mtime_ns"] == picture.stat().st_mtime_ns
     assert answer["runtime"].startswith("onnx, fp32")
     assert attempts.begin(5) == 0
+
+
+def test_worker_keeps_a_georeference(tmp_path: Path, attempts: Attempts) -> None:
+    needs("rasterio")
+    import rasterio
+
+    source = write_tiff(tmp_path / "field.tif", pattern(40, 50), **placed())
+    job = json.dumps({"index": 0, "job": [str(source), str(tmp_path / "mask.tif"), None, None]})
+    (answer,) = answers(Worker(Work(str(write_onnx(tmp_path / "m.onnx")), {}, 1), 1, Remote(attempts)), job)
+    assert sum(answer["areas"].values()) == pytest.approx(1)
+    with rasterio.open(tmp_path / "mask.tif") as mask:
+        assert (mask.crs, mask.transform) == tuple(placed().values())
 
 
 def test_worker_goes_on_behind_a_picture_that_fails(tmp_path: Path, picture: Path, attempts: Attempts) -> None:

@@ -64,6 +64,19 @@ def test_used_folder_is_refused_before_anything_is_read_or_written(scenes: Path,
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_warnings_of_one_kind_are_told_thrice_and_counted(scenes: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(scenes, tmp_path / "data")
+    for kind in ("images", "masks"):
+        first = min((data / kind / "train").iterdir())
+        for copy in range(5):
+            shutil.copy(first, first.with_name(f"copy_{copy}{first.suffix}"))
+    listener = Listener()
+    run(tiny_config(data, train__iters=1, train__eval_every=1), tmp_path / "run", reporter=listener)
+    told = [text for topic, text in listener.said if topic == "warning" and "copy_" in text]
+    assert len(told) == 3
+    assert "(2 more of this kind: segwright data check lists them)" in told[-1]
+
+
 def test_two_runs_of_one_process_may_differ_in_precision(scenes: Path, tmp_path: Path) -> None:
     for precision in ("bf16", "fp32"):
         run(tiny_config(scenes, train__iters=1, train__precision=precision), tmp_path / precision)

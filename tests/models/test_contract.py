@@ -114,6 +114,19 @@ def test_trains_on_a_batch_of_one(case: Case, size: tuple[int, int]) -> None:
 
 
 @each_case
+@torch.no_grad()
+def test_any_number_of_bands_is_read(case: Case) -> None:
+    model = create_model(case.name, num_classes=NUM_CLASSES, in_channels=4, **case.options).eval()
+    bands = torch.randn(1, 4, 33, 47, generator=torch.Generator().manual_seed(0))
+    logits = model(bands).logits
+    assert logits.shape == (1, NUM_CLASSES, 33, 47)
+    bands[:, 3] += torch.randn(33, 47)
+    assert not torch.equal(model(bands).logits, logits)
+    with pytest.raises(ShapeError, match=r"\(N, 4, H, W\)"):
+        model(bands[:, :3])
+
+
+@each_case
 def test_one_class_is_enough(case: Case) -> None:
     model = network(case, num_classes=1).train()
     output = model(images(0, 40, 56, batch=2))

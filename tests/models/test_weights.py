@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import json
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,41 @@ def test_damaged_metadata_is_an_error(path: Path, metadata: dict[str, str | None
 def test_tensor_that_does_not_fit_is_named(path: Path, tensors: dict[str, Tensor | None], message: str) -> None:
     rewrite(path, tensors, {})
     with pytest.raises(WeightsError, match=message):
+        load_model_file(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(path: Path, value: float) -> None:
+    name, tensor = next((key, tensor) for key, tensor in load_file(path).items() if tensor.is_floating_point())
+    tensor.view(-1)[-1] = value
+    rewrite(path, {name: tensor}, {})
+    with pytest.raises(WeightsError, match=f"holds NaN or infinity in {name}"):
+        load_model_file(path)
+
+
+def lying_header(content: bytes, lie: str) -> bytes:
+    """A model file whose header does not say what follows."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header, tensors = json.loads(content[8 : 8 + length]), content[8 + length :]
+    first, second = [name for name in header if name != "__metadata__"][:2]
+    if lie == "8 GB":
+        return struct.pack("<Q", 8 << 30) + content[8:]
+    if lie == "deep":
+        return struct.pack("<Q", 200_000) + b'{"a":' * 40_000
+    if lie == "overlap":
+        header[second]["data_offsets"] = header[first]["data_offsets"]
+    elif lie == "beyond":
+        header[first]["data_offsets"] = [0, 10**12]
+    else:
+        header[first]["shape"] = [10**6, 10**6]
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + tensors
+
+
+@pytest.mark.parametrize("lie", ["8 GB", "deep", "overlap", "beyond", "shape"])
+def test_header_that_lies_is_refused(path: Path, lie: str) -> None:
+    path.write_bytes(lying_header(path.read_bytes(), lie))
+    with pytest.raises(WeightsError, match="is no whole safetensors file"):
         load_model_file(path)
 
 

@@ -255,8 +255,12 @@ def _make_robust(network: nn.Module) -> None:
             module.__class__ = robust[type(module)]
 
 
-def load_imagenet(backbone: Backbone) -> Preprocessing:
+def load_imagenet(backbone: Backbone, in_channels: int = 3) -> Preprocessing:
     """Give a trunk the ImageNet weights that timm has for it.
+
+    Args:
+        backbone: the trunk.
+        in_channels: of the images it reads; for other than 3, timm adapts the weights of its first convolution.
 
     Returns:
         How pictures enter the trunk that these weights belong to.
@@ -278,7 +282,7 @@ def load_imagenet(backbone: Backbone) -> Preprocessing:
         raise WeightsError(lacking + "the network is forbidden (offline)", fix=fix)
     constants.HF_HUB_OFFLINE |= is_offline()  # the hub's client reads the variable only once, at its import
     try:
-        source = timm.create_model(timm_name, pretrained=True, features_only=True)
+        source = timm.create_model(timm_name, pretrained=True, features_only=True, in_chans=in_channels)
     except Exception as error:  # the hub's client raises many kinds, from its own and three other libraries
         raise WeightsError(lacking + "could not be downloaded", fix=fix) from error
     theirs, own = source.state_dict(), backbone.network.state_dict()

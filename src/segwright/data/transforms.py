@@ -4,6 +4,7 @@ The window is cut first and resized after, so that no pixel outside the crop is 
 shrunk is decoded at half, quarter or eighth size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from torch.nn import functional as F
 from segwright.data.decoded import DecodedFiles
 from segwright.data.masks import MaskReader, read_raw_mask
 from segwright.errors import DataError
-from segwright.runtime.images import refuse_greater_depth
+from segwright.runtime.bands import BandArray, read_bands
+from segwright.runtime.images import opened_picture, refuse_greater_depth
 from segwright.types import Sample
 
 UInt8Array = NDArray[np.uint8]
@@ -43,7 +45,9 @@ class Augmentation:
         channel_noise: largest relative change of each colour channel on its own, 0..1.
         rare_class_crops: share of the crops that show a pixel of a class drawn by ``class_weights``.
         class_weights: how often each class is to be shown by those crops, among the classes of one picture.
-        fill: RGB colour (0..255) beyond the picture's edge; the mask is ignored there.
+        fill: colour beyond the picture's edge, in stored values; the mask is ignored there.
+        bands: that are read as they are stored; ``None`` for 8-bit RGB.
+        highest: value that a changed one may have, as none is below 0; ``None`` for floating-point pictures.
     """
 
     crop_size: tuple[int, int]
@@ -56,7 +60,9 @@ class Augmentation:
     channel_noise: float = 0.0
     rare_class_crops: float = 0.0
     class_weights: tuple[float, ...] = ()
-    fill: tuple[int, int, int] = (124, 116, 104)
+    fill: tuple[float, ...] = (124, 116, 104)
+    bands: int | None = None
+    highest: float | None = 255.0
 
 
 class Window(NamedTuple):
@@ -128,7 +134,8 @@ def training_sample(
         decoded: files that were decoded before; the sample is the same with and without.
 
     Returns:
-        image (3, *crop_size) uint8, mask (*crop_size) uint8 or int32.
+        image (channels, *crop_size), uint8 where the picture is and else float32, in stored values; mask (*crop_size)
+        uint8 or int32.
 
     Raises:
         DataError: a file that cannot be read, sizes that differ, or a mask value that means nothing.
@@ -138,14 +145,13 @@ def training_sample(
     shown = None
     if augmentation.rare_class_crops and rng.random() < augmentation.rare_class_crops:
         shown = draw_pixel(rng, reader.decode(raw, mask_path, whole=raw), augmentation.class_weights)
-    try:
-        with Image.open(image_path) as picture:
-            refuse_greater_depth(picture, f"picture '{image_path}'")
-            size = shown_size(picture)
-            window = draw_window(rng, size, augmentation, shown if raw.shape[:2] == size else None)
-            image, window = read_window(picture, window, decoded)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
-        raise unreadable_picture(image_path, reason) from reason
+
+    def draw(size: tuple[int, int]) -> Window:
+        return draw_window(rng, size, augmentation, shown if raw.shape[:2] == size else None)
+
+    image, window, size = (read_rgb if augmentation.bands is None else read_stored)(
+        image_path, draw, augmentation.bands or 3, decoded
+    )
     if raw.shape[:2] != size:
         raise sizes_differ(image_path, size, mask_path, raw.shape[:2])
     rows, columns = nearest_positions(window, size)
@@ -169,6 +175,44 @@ def draw_pixel(
     places = np.flatnonzero(labels == chosen)
     row, column = divmod(int(places[rng.integers(len(places))]), labels.shape[1])
     return row, column
+
+
+def read_rgb(
+    path: Path, draw: Callable[[tuple[int, int]], Window], bands: int, decoded: DecodedFiles
+) -> tuple[Tensor, Window, tuple[int, int]]:
+    """A window of a picture as 8-bit RGB.
+
+    Args:
+        path: the picture.
+        draw: (height, width) of a picture -> window.
+        bands: 3.
+        decoded: as :func:`training_sample`.
+
+    Returns:
+        (3, out_height, out_width) uint8, the window that it shows, and the picture's (height, width).
+
+    Raises:
+        DataError: it cannot be read, or has more than 8 bits.
+    """
+    try:
+        with opened_picture(path, f"picture '{path}'") as picture:
+            refuse_greater_depth(picture, f"picture '{path}'")
+            size = shown_size(picture)
+            image, window = read_window(picture, draw(size), decoded)
+            return image, window, size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
+        raise unreadable_picture(path, reason) from reason
+
+
+def read_stored(
+    path: Path, draw: Callable[[tuple[int, int]], Window], bands: int, decoded: DecodedFiles
+) -> tuple[Tensor, Window, tuple[int, int]]:
+    """As :func:`read_rgb`, of a picture of so many bands as they are stored."""
+    pixels = decoded.get(path, lambda: read_bands(path, bands))
+    size = (pixels.shape[0], pixels.shape[1])
+    box = draw(size)
+    cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+    return resize_pixels(cut, (box.out_height, box.out_width)), box, size
 
 
 def shown_size(picture: Image.Image) -> tuple[int, int]:
@@ -198,7 +242,7 @@ def read_window(picture: ImageFile.ImageFile, window: Window, decoded: DecodedFi
     pixels = pixels_as_shown() if divisor > 1 else decoded.get(Path(str(picture.filename)), pixels_as_shown)
     box = window.reduced(divisor, pixels.shape[:2]) if divisor > 1 else window
     cut = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
-    return resize_uint8(cut, (window.out_height, window.out_width)), box.enlarged(divisor)
+    return resize_pixels(cut, (window.out_height, window.out_width)), box.enlarged(divisor)
 
 
 def draft(picture: Image.Image, shrink: float) -> int:
@@ -216,10 +260,14 @@ def draft(picture: Image.Image, shrink: float) -> int:
     return divisor if picture.size != full else 1
 
 
-def resize_uint8(pixels: UInt8Array, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (H, W, 3) uint8 to a (3, *size) uint8 tensor (channels last in memory)."""
+def resize_pixels(pixels: BandArray, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of (H, W, channels) to a (channels, *size) tensor (channels last in memory).
+
+    Of uint8 it stays uint8; all else becomes float32, in which torch computes and 16 bits are exact.
+    """
     # The copy puts the window's rows side by side, which makes the resize two to three times as fast.
-    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+    copied = pixels.copy() if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    image = torch.from_numpy(copied).permute(2, 0, 1)[None]
     if image.shape[-2:] == torch.Size(size):
         return image[0]
     return F.interpolate(image, size=size, mode="bilinear")[0]
@@ -235,20 +283,28 @@ def nearest_positions(window: Window, size: tuple[int, int]) -> tuple[NDArray[np
 def jitter_colour(image: Tensor, rng: np.random.Generator, augmentation: Augmentation) -> Tensor:
     """Brightness, contrast, saturation and channel noise as one affine map of the colours.
 
-    Always draws the same number of random values, so that samples do not depend on which changes are on.
+    Of bands that are no RGB, grey is their mean, and saturation stays. Always draws the same number of random values,
+    so that samples do not depend on which changes are on.
     """
     limits = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     brightness, contrast, saturation = (rng.uniform(1 - limit, 1 + limit) for limit in limits)
-    channels = rng.uniform(1 - augmentation.channel_noise, 1 + augmentation.channel_noise, size=3)
+    count = image.shape[0]
+    channels = rng.uniform(1 - augmentation.channel_noise, 1 + augmentation.channel_noise, size=count)
     if not any((*limits, augmentation.channel_noise)):
         return image
+    is_rgb = augmentation.bands is None
+    saturation = saturation if is_rgb else 1.0
     gain = torch.from_numpy((channels * brightness * contrast).astype(np.float32))
-    pixels = image.permute(1, 2, 0).reshape(-1, 3).float()
-    grey = pixels.mv(torch.from_numpy(LUMA))
+    pixels = image.permute(1, 2, 0).reshape(-1, count).to(torch.float32, copy=True)
+    grey = pixels.mv(torch.from_numpy(LUMA)) if is_rgb else pixels.mean(dim=1)
     offset = float(grey.mean()) * brightness * (1 - contrast)
     # A blend with the pixel's own grey (saturation), then gains per channel, then towards the picture's mean grey.
     moved = pixels.mul_(saturation).add_(grey.mul_(1 - saturation)[:, None]).mul_(gain).add_(offset)
-    return moved.round_().clamp_(0, 255).to(torch.uint8).reshape(image.shape[1], image.shape[2], 3).permute(2, 0, 1)
+    if augmentation.highest is not None:
+        moved = moved.clamp_(0, augmentation.highest)
+    if image.dtype == torch.uint8:
+        moved = moved.round_().to(torch.uint8)
+    return moved.reshape(image.shape[1], image.shape[2], count).permute(2, 0, 1)
 
 
 def pad_sample(
@@ -265,7 +321,7 @@ def pad_sample(
     top, left = (int(rng.integers(0, crop - side + 1)) for crop, side in zip((height, width), mask.shape, strict=True))
     if mask.shape == (height, width):
         return Sample(image, labels, name)
-    canvas = torch.tensor(augmentation.fill, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
+    canvas = torch.tensor(augmentation.fill, dtype=image.dtype)[:, None, None].repeat(1, height, width)
     ground = torch.full((height, width), ignore_index, dtype=labels.dtype)
     canvas[:, top : top + mask.shape[0], left : left + mask.shape[1]] = image
     ground[top : top + mask.shape[0], left : left + mask.shape[1]] = labels

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from segwright.data import SegmentationData
-from segwright.data.synthetic import draw_scene
+from segwright.deploy.check_export import drawn_picture
 from segwright.deploy.contenders import Contender, Gathering, LeftOut, Progress, check_words
 from segwright.deploy.cost import Cost, count_cost
 from segwright.deploy.fresh_process import peak_memory
@@ -27,8 +27,8 @@ from segwright.deploy.roofline import BYTES, Roofline, measure_roofline
 from segwright.errors import ConfigError, SegmentationError
 from segwright.evaluation import check_classes, evaluate
 from segwright.inference.views import first_batch
-from segwright.info import ModelInfo
-from segwright.runtime import prepare, read_image
+from segwright.info import ModelInfo, Preprocessing
+from segwright.runtime import prepare, read_picture
 from segwright.runtime.files import TEMPORARY
 from segwright.runtime.machine import cpu_name, cpu_threads
 
@@ -130,7 +130,8 @@ def benchmark(
 
     Args:
         models: model files, run folders, exported files, published ids, or registered names (fresh weights).
-        size: (height, width) of the street scene that all see, a JPEG file.
+        size: (height, width) of the street scene that all see, a JPEG file; networks of bands see noise as an array
+            file (.npy).
         data: to score them on; fresh networks get its classes.
         split: train, val or test.
         runtimes: torch, compiled, onnx, openvino; networks are exported for the last two. None are torch for networks,
@@ -157,18 +158,18 @@ def benchmark(
         data.pairs(split)  # is refused now, if at all
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as name:
         folder = Path(name)
-        picture, mask = _draw(folder, size), folder / "mask.png"
+        scenes, mask = Scenes(folder, size), folder / "mask.png"
         gathering = Gathering(folder, data, device, threads, tell)
         contenders, left_out = _gather(gathering, models, runtimes, precisions)
         prepare()  # loops over pixels are compiled now, not while something is timed
-        contenders, failed = _warm_up(contenders, picture, mask, tell)
+        contenders, failed = _warm_up(contenders, scenes, mask, tell)
         _refuse_nothing(contenders, [*left_out, *failed])
         precise = {contender.predictor.precision for contender in contenders}
         before = {word: measure_roofline(word, threads) for word in BYTES if word in precise}
-        times = interleave(_calls(contenders, picture, mask), rounds, tell=partial(tell, "timing"))
+        times = interleave(_calls(contenders, scenes, mask), rounds, tell=partial(tell, "timing"))
         # Twice: a moment in which others compute would make the machine look slow.
         rooflines = {word: first.best(measure_roofline(word, threads)) for word, first in before.items()}
-        judge = _Judge(size, picture, threads, device, data, split, rooflines, tell)
+        judge = _Judge(size, scenes, threads, device, data, split, rooflines, tell)
         rows = []
         for done, contender in enumerate(contenders):
             tell("fresh processes", done, len(contenders))
@@ -196,10 +197,30 @@ def interleave(
     return times
 
 
-def _draw(folder: Path, size: tuple[int, int]) -> Path:
-    picture = folder / "scene.jpg"
-    Image.fromarray(draw_scene(0, size)[0]).save(picture, quality=92)
-    return picture
+class Scenes:
+    """The pictures that are timed, each drawn when it is first asked for.
+
+    Args:
+        folder: for their files.
+        size: (height, width).
+    """
+
+    def __init__(self, folder: Path, size: tuple[int, int]) -> None:
+        self.folder, self.size = folder, size
+        self.of(Preprocessing())  # refuses a size that is too small
+
+    def of(self, preprocessing: Preprocessing) -> Path:
+        """The file for a network: a JPEG; for one of bands an array of its kind of values."""
+        bands = preprocessing.bands
+        name = "scene.jpg" if bands is None else f"bands-{bands}-{preprocessing.dtype}.npy"
+        path = self.folder / name
+        if not path.exists():
+            picture = drawn_picture(preprocessing, self.size, 0)
+            if bands is None:
+                Image.fromarray(picture).save(path, quality=92)
+            else:
+                np.save(path, picture)
+        return path
 
 
 def _gather(
@@ -224,7 +245,7 @@ def _gather(
 
 
 def _warm_up(
-    contenders: Sequence[Contender], picture: Path, mask: Path, tell: Progress
+    contenders: Sequence[Contender], scenes: Scenes, mask: Path, tell: Progress
 ) -> tuple[list[Contender], list[LeftOut]]:
     """Run each once, when libraries choose their kernels and ``compiled`` compiles; those that fail are left out."""
     able: list[Contender] = []
@@ -232,7 +253,7 @@ def _warm_up(
     for done, contender in enumerate(contenders):
         tell("first pictures", done, len(contenders))
         try:
-            for call in _calls([contender], picture, mask).values():
+            for call in _calls([contender], scenes, mask).values():
                 call()
         except SegmentationError as error:
             failed.append(LeftOut(*contender.key, error))
@@ -253,13 +274,15 @@ def _refuse_nothing(contenders: Sequence[Contender], left_out: Sequence[LeftOut]
 
 
 def _calls(
-    contenders: Sequence[Contender], picture: Path, mask: Path
+    contenders: Sequence[Contender], scenes: Scenes, mask: Path
 ) -> dict[tuple[Contender, str], Callable[[], object]]:
     """What is timed of each: all from file to file, and the network alone."""
     calls: dict[tuple[Contender, str], Callable[[], object]] = {}
-    image = read_image(picture)
     for contender in contenders:
         predictor = contender.predictor
+        preprocessing = predictor.info.preprocessing
+        picture = scenes.of(preprocessing)
+        image = read_picture(picture, preprocessing.bands)
         calls[contender, "all"] = partial(_predict, contender, picture, mask)
         calls[contender, "network"] = partial(predictor.network.run, first_batch(predictor.network, image, None))
     return calls
@@ -274,7 +297,7 @@ class _Judge:
     """Makes rows of times.
 
     Args:
-        size, picture: that was predicted.
+        size, scenes: of the pictures that were predicted.
         threads, device: that computed.
         data, split: for the accuracy; or None.
         rooflines: of the machine, by precision.
@@ -282,7 +305,7 @@ class _Judge:
     """
 
     size: tuple[int, int]
-    picture: Path
+    scenes: Scenes
     threads: int
     device: str
     data: SegmentationData | None
@@ -307,7 +330,9 @@ class _Judge:
         return Row(
             *contender.key, self.size, p50, p95, network_p50, network_p95,
             images_per_second=round(len(seconds) / sum(seconds), 3),
-            peak_memory_mb=peak_memory(contender.source, self.picture, threads=self.threads, **how),
+            peak_memory_mb=peak_memory(
+                contender.source, self.scenes.of(contender.predictor.info.preprocessing), threads=self.threads, **how
+            ),
             threads=self.threads,
             params=cost.params if cost else None,
             gmacs=cost.gmacs if cost else None,

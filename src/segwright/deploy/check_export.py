@@ -14,11 +14,13 @@ from PIL import Image
 from segwright.data.synthetic import draw_scene
 from segwright.errors import RunError
 from segwright.inference.network import Network
+from segwright.info import Preprocessing
 from segwright.models import SegmentationModel
-from segwright.runtime import preprocess, read_image, resize_argmax
+from segwright.runtime import preprocess, read_picture, resize_argmax
+from segwright.runtime.bands import BandArray
+from segwright.runtime.bilinear import resize
 from segwright.runtime.exported import Precision
 
-Pixels = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 
 CHECK_SHAPES = ((1, 160, 224), (2, 161, 225), (1, 97, 334), (2, 129, 75))
@@ -61,10 +63,11 @@ class Compared:
         }
 
 
-def check_pictures(files: Sequence[Path] = ()) -> list[Pixels]:
-    """Batches of pictures to compare on, (N, H, W, 3) uint8: the user's, or drawn ones.
+def check_pictures(preprocessing: Preprocessing, files: Sequence[Path] = ()) -> list[BandArray]:
+    """Batches of pictures to compare on, (N, H, W, 3) uint8 or (N, H, W, bands): the user's, or drawn ones.
 
     Args:
+        preprocessing: of the network.
         files: the user's pictures, at :data:`CHECK_SHAPES` and some at their own size.
 
     Raises:
@@ -72,15 +75,43 @@ def check_pictures(files: Sequence[Path] = ()) -> list[Pixels]:
     """
     if not files:
         return [
-            np.stack([draw_scene(seed, (height, width))[0] for seed in range(batch)])
+            np.stack([drawn_picture(preprocessing, (height, width), seed) for seed in range(batch)])
             for batch, height, width in CHECK_SHAPES
         ]
+    bands = preprocessing.bands
     turns = itertools.cycle(evenly(files, 2 * len(CHECK_SHAPES)))
-    batches = []
-    for batch, height, width in CHECK_SHAPES:
-        chosen = [Image.fromarray(read_image(next(turns))) for _ in range(batch)]
-        batches.append(np.stack([np.asarray(picture.resize((width, height))) for picture in chosen]))
-    return [*batches, *(read_image(file)[None] for file in evenly(files, OWN_PICTURES))]
+    batches = [
+        np.stack([_at_size(read_picture(next(turns), bands), (height, width)) for _ in range(batch)])
+        for batch, height, width in CHECK_SHAPES
+    ]
+    return [*batches, *(read_picture(file, bands)[None] for file in evenly(files, OWN_PICTURES))]
+
+
+def drawn_picture(preprocessing: Preprocessing, size: tuple[int, int], seed: int) -> BandArray:
+    """A street scene for a network of 8-bit RGB; for one of bands smooth noise of their mean and deviation.
+
+    Args:
+        preprocessing: of the network.
+        size: (height, width).
+        seed: of the drawing.
+    """
+    bands, dtype = preprocessing.bands, np.dtype(preprocessing.dtype or np.float32)
+    if bands is None:
+        return draw_scene(seed, size)[0]
+    coarse = np.random.default_rng(seed).standard_normal((bands, *(side // 8 + 2 for side in size)), np.float32)
+    noise = np.moveaxis(resize(coarse, size), 0, -1)
+    mean, std = np.array(preprocessing.mean, np.float32), np.array(preprocessing.std, np.float32)
+    values = np.float32(preprocessing.unit) * (mean + std * noise)
+    return (values if dtype.kind == "f" else values.clip(0, np.iinfo(dtype).max).round()).astype(dtype)
+
+
+def _at_size(picture: BandArray, size: tuple[int, int]) -> BandArray:
+    """A picture at another size: 8-bit RGB smoothly, anything else by its nearest pixels."""
+    if picture.dtype == np.uint8 and picture.shape[2] == 3:
+        return np.asarray(Image.fromarray(picture).resize(size[::-1]))
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, picture.shape[:2], strict=True))
+    near: BandArray = picture[rows][:, columns]
+    return near
 
 
 def evenly(files: Sequence[Path], count: int) -> list[Path]:
@@ -90,13 +121,13 @@ def evenly(files: Sequence[Path], count: int) -> list[Path]:
     return [files[index * len(files) // count] for index in range(count)]
 
 
-def compare(network: Network, model: SegmentationModel, pictures: Iterable[Pixels]) -> list[Compared]:
+def compare(network: Network, model: SegmentationModel, pictures: Iterable[BandArray]) -> list[Compared]:
     """Run a file and its network side by side.
 
     Args:
         network: the file, ready to run.
         model: in evaluation mode, on the CPU.
-        pictures: (N, H, W, 3) uint8 each.
+        pictures: (N, H, W, channels) each.
 
     Raises:
         RunError: the file fails, or gives something of another shape, or no numbers.
@@ -104,7 +135,7 @@ def compare(network: Network, model: SegmentationModel, pictures: Iterable[Pixel
     return [_compare(network, model, batch) for batch in pictures]
 
 
-def _compare(network: Network, model: SegmentationModel, pixels: Pixels) -> Compared:
+def _compare(network: Network, model: SegmentationModel, pixels: BandArray) -> Compared:
     size = (pixels.shape[1], pixels.shape[2])
     images = np.stack([preprocess(picture, model.info.preprocessing) for picture in pixels])
     with torch.inference_mode():

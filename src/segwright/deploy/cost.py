@@ -51,7 +51,7 @@ def count_cost(info: ModelInfo, size: tuple[int, int]) -> Cost:
     """
     with torch.device("meta"):
         model = build_model(info.name, info.num_classes, info.options).eval()
-        images = torch.empty(1, 3, *info.preprocessing.size_of(size))
+        images = torch.empty(1, model.in_channels, *info.preprocessing.size_of(size))
     recorder = _Recorder(model)
     with torch.no_grad(), recorder:
         model.strided_logits(images)

@@ -139,7 +139,7 @@ def export(
         format: ``onnx``, or ``openvino``, an ``.xml`` with a ``.bin``.
         precision: ``fp32``; for OpenVINO also ``bf16`` (the weights stay float32; whoever runs the file computes in
             bf16) and ``int8``.
-        preprocessing: inside: the file takes pictures as they are, (N, H, W, 3) uint8, RGB.
+        preprocessing: inside: the file takes pictures as they are, (N, H, W, channels) uint8; RGB unless bands.
         argmax: inside: the file gives masks. Outside it takes less time and memory (``segwright.runtime``).
         calibrate: for int8: a data set, whose train split is used, or a folder of pictures.
         check: a data set on whose val split the file is scored beside its network. For int8 the one to calibrate on,
@@ -191,7 +191,7 @@ def _prepared(
     if precision == "bf16" and not computes_in_bf16():
         raise ConfigError("this CPU has no bf16, so that the file could not be checked", fix="take --precision fp32")
     network = load_model(model) if isinstance(model, str | Path) else copy.deepcopy(model).cpu().float()
-    check_traceable(network)
+    check_traceable(network, "pixels" if preprocessing else "images")
     _check_size(network, preprocessing, argmax)
     pictures, labelled = calibration_files(calibrate) if calibrate is not None else ([], None)
     data = load_data(check) if check is not None else _judges(labelled, network)
@@ -273,7 +273,7 @@ class _Work:
         """Write the file as it stands and run it beside the network."""
         write_graph(graph, path, record)
         files = self.files or self.val_pictures()
-        pictures, compared = check_export.check_pictures(files), []
+        pictures, compared = check_export.check_pictures(self.model.info.preprocessing, files), []
         try:
             network = start(path, self.format)
             for done, batch in enumerate(pictures):

@@ -46,7 +46,8 @@ class Deployable(nn.Module):
         gives: ``mask`` for the resize to the input's size and the decision inside.
 
     Shape:
-        images (N, 3, H, W) float32 or pixels (N, H, W, 3) uint8 -> logits at the network's stride, or masks (N, H, W)
+        images (N, channels, H, W) float32 or pixels (N, H, W, channels) uint8 -> logits at the network's stride, or
+        masks (N, H, W)
     """
 
     mean: Tensor
@@ -56,7 +57,7 @@ class Deployable(nn.Module):
         super().__init__()
         self.model, self.takes, self.gives = model, takes, gives
         preprocessing = model.info.preprocessing
-        self.is_bgr = preprocessing.channel_order == "BGR"
+        self.is_bgr, self.unit = preprocessing.channel_order == "BGR", preprocessing.unit
         self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None])
 
@@ -72,7 +73,7 @@ class Deployable(nn.Module):
     def preprocess(self, pixels: Tensor) -> Tensor:
         """As :func:`segwright.runtime.preprocess`."""
         ordered = pixels.flip(-1) if self.is_bgr else pixels
-        return (ordered.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        return (ordered.permute(0, 3, 1, 2).float() / self.unit - self.mean) / self.std
 
 
 def check_packages(format: Format, *, quantise: bool = False) -> None:
@@ -103,12 +104,22 @@ def package_for_export(package: str) -> ModuleType:
         ) from reason
 
 
-def check_traceable(model: SegmentationModel) -> None:
+def check_traceable(model: SegmentationModel, takes: Input) -> None:
     """Refuse networks that cannot be traced with free sizes, of which some would keep the tracer busy without end.
 
+    Args:
+        model: the network.
+        takes: what the file is to take.
+
     Raises:
-        ConfigError: names the part.
+        ConfigError: names the part, or pixels of more than 8 bits.
     """
+    dtype = model.info.preprocessing.dtype
+    if takes == "pixels" and dtype != "uint8":
+        raise ConfigError(
+            f"model '{model.info.name}' reads {dtype or 'other'} values, and a graph can take 8-bit pixels only",
+            fix="leave --preprocessing out: segwright predict does it beside the file",
+        )
     for module in model.modules():
         if type(module).__module__.startswith(_ENDLESS):
             raise ConfigError(
@@ -128,9 +139,9 @@ def to_onnx(model: SegmentationModel, takes: Input, gives: Output) -> Any:
     noise = torch.Generator().manual_seed(0)
     sides = {0: "batch", 1: "height", 2: "width"} if takes == "pixels" else {0: "batch", 2: "height", 3: "width"}
     if takes == "pixels":
-        example = torch.randint(256, (batch, height, width, 3), dtype=torch.uint8, generator=noise)
+        example = torch.randint(256, (batch, height, width, model.in_channels), dtype=torch.uint8, generator=noise)
     else:
-        example = torch.randn(batch, 3, height, width, generator=noise)
+        example = torch.randn(batch, model.in_channels, height, width, generator=noise)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own, of its parts that will change; the file is checked instead

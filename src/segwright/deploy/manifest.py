@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from segwright.errors import ConfigError, RunError
-from segwright.inference.jobs import Job, make_folder
-from segwright.runtime import write_atomically
+from segwright.inference.jobs import Job
+from segwright.runtime.files import make_folder, write_atomically
 
 MANIFEST = "manifest.jsonl"
 VERSION = 1

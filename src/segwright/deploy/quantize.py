@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from segwright.data import SegmentationData, load_data
-from segwright.deploy.check_export import Pixels, evenly
+from segwright.deploy.check_export import evenly
 from segwright.deploy.graph import package_for_export
 from segwright.errors import DataError, RunError
 from segwright.info import Preprocessing
-from segwright.runtime import find_images, preprocess, read_image
+from segwright.runtime import find_images, preprocess, read_picture
 from segwright.runtime.bilinear import resize
 from segwright.runtime.exported import Batch, Input
 from segwright.runtime.images import are_pictures
@@ -65,7 +65,7 @@ def quantise(model: Any, files: Sequence[Path], takes: Input, preprocessing: Pre
     nncf = package_for_export("nncf")
 
     def batch(file: Path) -> Batch:
-        picture: Pixels = read_image(file)
+        picture = read_picture(file, preprocessing.bands)
         if takes == "pixels":
             return picture[None]
         return resize(preprocess(picture, preprocessing), preprocessing.size_of(picture.shape[:2]))[None]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from segwright import errors
 from segwright.errors import MissingExtraError, RunError, SegmentationError
 from segwright.inference import Predictor
-from segwright.inference.jobs import Job, write
+from segwright.inference.jobs import Job, predict
 from segwright.runtime.machine import available_cpus, cpu_threads
 
 logger = logging.getLogger(__name__)
@@ -149,8 +149,7 @@ class Worker:
             status = job.source.stat()
             facts = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
         try:
-            prediction = self.predictor(job.source)
-            write(prediction, job)
+            predicted = predict(self.predictor, job)
         except SegmentationError as error:
             return {**facts, "error": error.message, "fix": error.fix}
         except Exception as error:  # one picture must not stop a million others
@@ -158,8 +157,8 @@ class Worker:
             return {**facts, "error": f"picture '{job.source}' failed ({type(error).__name__}: {text})"}
         return {
             **facts,
-            "areas": prediction.areas(),
-            "milliseconds": prediction.milliseconds,
+            "areas": predicted.areas,
+            "milliseconds": predicted.milliseconds,
             "runtime": self.predictor.describe(),
         }
 

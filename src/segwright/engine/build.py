@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from segwright.data import (
 from segwright.engine.checkpoint import TrainState
 from segwright.engine.codes import RunCodes, upsampler_of
 from segwright.engine.distributed import StridedNetwork
-from segwright.engine.normalise import Normalise
+from segwright.engine.normalise import Normalise, preprocessing_of
 from segwright.engine.norms import arrange_norms
 from segwright.engine.optim import RunningStatistics, WeightAverage, build_optimizer
 from segwright.engine.teacher import Teacher, build_teacher
@@ -48,7 +49,7 @@ class Training:
         loss: of outputs and masks.
         samples: the stream of training samples.
         val_pairs, reader: of the validation split.
-        normalise: uint8 images on the device to the network's input.
+        normalise: images in stored values on the device to the network's input.
         statistics: the network's running statistics before a step.
         teacher: a trained network to learn from beside the labels, if any.
     """
@@ -69,7 +70,7 @@ class Training:
         """Losses of a batch by name; ``loss`` is their weighted sum.
 
         Args:
-            pictures: (N, 3, H, W) uint8, RGB.
+            pictures: (N, channels, H, W) in stored values; uint8, RGB unless bands are read.
             masks: (N, H, W) integers.
         """
         output = self.network(self.normalise(pictures))
@@ -127,7 +128,8 @@ def build_training(
 def build_network(config: Config, data: SegmentationData, *, weights: str | None) -> SegmentationModel:
     """The network for the data set's classes, from fresh weights or from trained ones."""
     settings = config.model
-    model = build_model(settings.name, len(data.classes), settings.options)
+    channels = {} if config.data.bands in (None, 3) else {"in_channels": config.data.bands}
+    model = build_model(settings.name, len(data.classes), {**settings.options, **channels})
     model.info = replace(
         model.info,
         classes=data.classes,
@@ -138,6 +140,7 @@ def build_network(config: Config, data: SegmentationData, *, weights: str | None
     )
     if weights is not None:
         start_from(model, weights)
+    model.info = replace(model.info, preprocessing=preprocessing_of(config.data, model.info.preprocessing))
     return model
 
 
@@ -212,7 +215,7 @@ def build_samples(
     settings = config.data
     assert settings.crop_size is not None, "make_plan chooses the crop size"
     mean = preprocessing.mean[::-1] if preprocessing.channel_order == "BGR" else preprocessing.mean
-    red, green, blue = (round(255 * value) for value in mean)
+    is_float = preprocessing.dtype == "float32"
     augmentation = Augmentation(
         crop_size=settings.crop_size,
         scale=settings.scale,
@@ -224,7 +227,9 @@ def build_samples(
         channel_noise=settings.channel_noise,
         rare_class_crops=settings.rare_class_crops,
         class_weights=rarity(config, report) if settings.rare_class_crops else (),
-        fill=(red, green, blue),
+        fill=tuple(preprocessing.unit * value if is_float else round(preprocessing.unit * value) for value in mean),
+        bands=preprocessing.bands,
+        highest=None if is_float else np.iinfo(preprocessing.dtype or "uint16").max,
     )
     return TrainingSamples(
         data.pairs(settings.train_split),

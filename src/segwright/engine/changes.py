@@ -14,7 +14,7 @@ from segwright.engine.plan import make_plan
 from segwright.engine.processes import process_count
 from segwright.errors import ConfigError
 
-_FIXED = ("model.", "train.optimizer", "train.ema")
+_FIXED = ("model.", "data.bands", "train.optimizer", "train.ema")
 """Beginnings of the settings that the checkpoint's tensors come from."""
 _FREE = ("data.workers", "data.memory_mb", "data.check", "train.save_every")
 """Settings that no weight and no score depends on."""

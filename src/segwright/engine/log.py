@@ -18,8 +18,8 @@ from segwright.engine.optim import learning_rate
 from segwright.engine.reporter import Reporter
 from segwright.inference import Predictor
 from segwright.metrics import Scores
+from segwright.runtime.bands import read_picture, rgb_view
 from segwright.runtime.files import replacing
-from segwright.runtime.images import read_image
 from segwright.runtime.masks import colourise, mask_dtype, overlay
 
 _SHOWN = 4
@@ -96,7 +96,7 @@ def batch_sheet(images: Tensor, masks: Tensor, palette: list[tuple[int, int, int
     """A training batch as the network sees it: pictures above their masks."""
     columns = []
     for image, mask in zip(images[:_SHOWN], masks[:_SHOWN], strict=True):
-        picture = image.permute(1, 2, 0).cpu().numpy()
+        picture = rgb_view(image.permute(1, 2, 0).cpu().numpy())
         columns.append(np.concatenate([picture, colourise(mask.cpu().numpy().astype(np.uint16), palette)], axis=0))
     return np.concatenate(columns, axis=1)
 
@@ -106,8 +106,9 @@ def prediction_sheet(predictor: Predictor, training: Training) -> NDArray[np.uin
     pairs = training.val_pairs[:: max(1, len(training.val_pairs) // _SHOWN)][:_SHOWN]
     palette, rows = predictor.info.palette, []
     for pair in pairs:
-        image = read_image(pair.image)
-        predicted = overlay(image, predictor(image).mask, palette, alpha=0.6)
+        picture = read_picture(pair.image, predictor.info.preprocessing.bands)
+        image = rgb_view(picture)
+        predicted = overlay(image, predictor(picture).mask, palette, alpha=0.6)
         truth = colourise(training.reader.read(pair.mask).astype(mask_dtype(len(palette))), palette)
         row = Image.fromarray(np.concatenate([image, predicted, truth], axis=1))
         rows.append(np.asarray(row.resize((960, max(1, round(960 * row.height / row.width))))))

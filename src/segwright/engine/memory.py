@@ -47,7 +47,7 @@ def measure_need(config: Config, data: SegmentationData) -> MemoryNeed:
     plain = with_settings(config, {"loss.class_weights": "none"})  # they need the pixel counts, and no memory
     model = build_network(plain, data, weights=None).to(device).train()
     loss = build_loss(plain, model, data, None, device)
-    images = torch.randn(1, 3, *size, device=device)
+    images = torch.randn(1, model.in_channels, *size, device=device)
     masks = torch.randint(len(data.classes), (1, *size), device=device)
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, int] = {}

@@ -1,15 +1,13 @@
 """Fills in what the settings leave open, and remembers why."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from statistics import median, median_low
-from typing import Any
 
-from PIL import Image
-
-from segwright.config import Config, with_settings
+from segwright.config import Config
 from segwright.data import DataReport, Pair, SegmentationData
-from segwright.data.transforms import shown_size
+from segwright.data.bands import stored_heads
+from segwright.engine.bands import plan_bands, plan_statistics
+from segwright.engine.choices import Plan
 from segwright.engine.distributed import pick_precision
 from segwright.engine.memory import MemoryNeed, free_memory, measure_need
 from segwright.engine.processes import is_main_process
@@ -32,29 +30,6 @@ _SMALLEST_CROP = 32
 _SIZED_PICTURES = 200
 
 
-@dataclass
-class Plan:
-    """Settings without holes.
-
-    Args:
-        config: the settings.
-        reasons: why each automatic one is what it is, by its dotted key.
-    """
-
-    config: Config
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def choose(self, key: str, value: Any, reason: str) -> None:
-        """Set a leaf."""
-        self.config = with_settings(self.config, {key: value})
-        self.reasons[key] = reason
-
-    def choose_iters(self, iters: int, reason: str) -> None:
-        """Set the length in steps; it replaces epochs and minutes, so that the settings say one length."""
-        self.config = with_settings(self.config, {"train.epochs": None, "train.minutes": None})
-        self.choose("train.iters", iters, reason)
-
-
 def make_plan(
     config: Config,
     data: SegmentationData,
@@ -63,7 +38,7 @@ def make_plan(
     report: DataReport | None = None,
     need: Callable[[Config, SegmentationData], MemoryNeed] = measure_need,
 ) -> Plan:
-    """Choose what the settings leave open: device, precision, crop, workers, batch, class weights, length, intervals.
+    """Choose what the settings leave open: device, bands, crop, workers, batch, class weights, length, intervals, ...
 
     With ``train.minutes`` the length stays open: it needs a measurement (:func:`plan_length`).
 
@@ -81,6 +56,9 @@ def make_plan(
     plan = Plan(config)
     pairs = data.pairs(config.data.train_split)
     plan_machine(plan, processes)
+    val = config.data.val_split
+    plan_bands(plan, [*pairs, *(data.pairs(val) if val in data.folders else ())])
+    plan_statistics(plan, pairs)
     if config.data.crop_size is None:
         crop, reason = crop_for(pairs, config.data.short_side)
         plan.choose("data.crop_size", crop, reason)
@@ -232,13 +210,8 @@ def crop_for(pairs: list[Pair], short_side: int | None = None) -> tuple[tuple[in
         pairs: the training pictures.
         short_side: to which they are resized before the crop, if they are.
     """
-    sizes = []
-    for pair in pairs[:: max(1, len(pairs) // _SIZED_PICTURES)]:
-        try:
-            with Image.open(pair.image) as picture:
-                sizes.append(shown_size(picture))
-        except OSError:
-            continue  # the check names unreadable pictures
+    some = [pair.image for pair in pairs[:: max(1, len(pairs) // _SIZED_PICTURES)]]
+    sizes = [stored.size for _, stored in stored_heads(some)]
     height, width = (int(median(side)) for side in zip(*sizes, strict=True)) if sizes else _LARGEST_CROP
     reason = f"pictures are {height}x{width} (height x width) in the median"
     if short_side is not None:

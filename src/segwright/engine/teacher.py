@@ -67,7 +67,7 @@ class Teacher:
         Args:
             losses: by name.
             logits: (N, C, h, w) of the network that learns.
-            pictures: (N, 3, H, W) uint8 that it saw.
+            pictures: (N, channels, H, W) that it saw, in stored values.
         """
         with torch.no_grad(), self.autocast():
             seen = self.model.strided_logits(self.normalise(pictures)).logits[:, self.rows]
@@ -83,8 +83,16 @@ def build_teacher(config: Config, model: SegmentationModel, accelerator: Acceler
     """
     if config.model.teacher is None:
         return None
+    teacher = load_model(config.model.teacher)
+    read, seen = (network.info.preprocessing.bands for network in (teacher, model))
+    if read != seen:
+        words = ["8-bit RGB" if bands is None else f"{bands} bands" for bands in (read, seen)]
+        raise ConfigError(
+            f"the teacher reads {words[0]}, and the network that learns {words[1]}",
+            fix="give a teacher that was trained on such pictures",
+        )
     return Teacher(
-        load_model(config.model.teacher),
+        teacher,
         model.info.classes,
         weight=config.loss.distillation,
         temperature=config.loss.distillation_temperature,

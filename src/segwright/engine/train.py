@@ -15,9 +15,11 @@ from torch import Tensor
 
 from segwright.config import Config, with_settings
 from segwright.data import DataReport, SegmentationData, check_data, load_data
+from segwright.data.checks.problem import shortened
 from segwright.engine import checkpoint
 from segwright.engine.build import Training, build_loader, build_training
 from segwright.engine.changes import keep_fingerprint
+from segwright.engine.choices import Plan
 from segwright.engine.codes import RunCodes
 from segwright.engine.distributed import (
     build_accelerator,
@@ -36,7 +38,7 @@ from segwright.engine.given import compare_given
 from segwright.engine.lock import locked
 from segwright.engine.log import RunLog, sample_pictures
 from segwright.engine.optim import learning_rate, set_learning_rate
-from segwright.engine.plan import Plan, make_plan, plan_length, seconds_per_step
+from segwright.engine.plan import make_plan, plan_length, seconds_per_step
 from segwright.engine.processes import agreed, as_one_run, gather_objects, is_main_process, process_count
 from segwright.engine.recovery import (
     MOST_HALVINGS,
@@ -60,6 +62,7 @@ from segwright.models import SegmentationModel, save_model
 logger = logging.getLogger(__name__)
 
 _MEASURED_STEPS = 8
+_WARNINGS_OF_A_KIND = 3
 
 
 @dataclass(frozen=True)
@@ -291,8 +294,9 @@ def checked(data: SegmentationData, config: Config, reporter: Reporter) -> DataR
     splits = [config.data.train_split, config.data.val_split]
     report = check_data(data, splits=splits, progress=partial(reporter.progressed, "checking"))
     report.raise_if_bad()
-    for problem in report.problems:
-        reporter.say("warning", f"{problem.message}; {problem.fix}")
+    for problem, others in shortened(report.problems, _WARNINGS_OF_A_KIND):
+        more = f" ({others} more of this kind: segwright data check lists them)" if others else ""
+        reporter.say("warning", f"{problem.message}; {problem.fix}{more}")
     return report
 
 

@@ -31,7 +31,9 @@ class Picture(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def picture(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 in 0..255, not rounded."""
+        """(N, 3, H, W) float32 in 0..255, not rounded; of bands that are no RGB, their mean as a grey picture."""
+        if images.shape[1] != self.mean.shape[0]:
+            images = images.mean(dim=1, keepdim=True)
         return ((images.float() * self.std.float() + self.mean.float()) * 255).clamp(0, 255)
 
 

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args, get_origin
 from torch import Tensor, nn
 
 from segwright.errors import ConfigError, ShapeError, did_you_mean
-from segwright.info import ModelInfo, generic_palette
+from segwright.info import ModelInfo, Preprocessing, generic_palette
 from segwright.layers import resize
+from segwright.models.stems import check_in_channels, widen
 from segwright.registry import Registry
 from segwright.types import SegmentationOutput
 
@@ -21,6 +22,7 @@ class SegmentationModel(nn.Module):
 
     Attributes:
         num_classes: channels of the logits.
+        in_channels: of the images.
         aux_weights: the paper's loss weight of each name in ``aux``.
         aux_losses: names of the losses of those in ``aux``, or of ``main``, that are not resized for the pixel loss.
         joint_losses: weight of each loss that looks at the logits and the auxiliary outputs together.
@@ -29,6 +31,7 @@ class SegmentationModel(nn.Module):
     """
 
     num_classes: int
+    in_channels: int = 3
     aux_weights: Mapping[str, float]
     aux_losses: Mapping[str, str] = {}
     joint_losses: Mapping[str, float] = {}
@@ -39,7 +42,7 @@ class SegmentationModel(nn.Module):
         """Logits at the paper's own stride.
 
         Args:
-            images: (N, 3, H, W) float, normalised; any H, W >= 1.
+            images: (N, in_channels, H, W) float, normalised; any H, W >= 1.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement strided_logits")
 
@@ -47,12 +50,13 @@ class SegmentationModel(nn.Module):
         """:meth:`strided_logits` and one bilinear resize of the logits to the input's height and width.
 
         Raises:
-            ShapeError: ``images`` is not (N, 3, H, W) with H, W >= 1.
+            ShapeError: ``images`` is not (N, in_channels, H, W) with H, W >= 1.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        if images.ndim != 4 or images.shape[1] != self.in_channels or 0 in images.shape:
+            what = "RGB pictures" if self.in_channels == 3 else f"pictures of {self.in_channels} bands"
             raise ShapeError(
-                f"a network takes images of shape (N, 3, H, W), got {tuple(images.shape)}",
-                fix="give a batch of RGB pictures; images[None] makes one of a single picture",
+                f"the network takes images of shape (N, {self.in_channels}, H, W), got {tuple(images.shape)}",
+                fix=f"give a batch of {what}; images[None] makes one of a single picture",
             )
         output = self.strided_logits(images)
         size = (images.shape[-2], images.shape[-1])
@@ -80,10 +84,13 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
         ConfigError: unknown model, unknown option, or a value outside a ``Literal``.
     """
     parameters = inspect.signature(MODELS[name]).parameters
-    known = [key for key in parameters if key != "num_classes"]
+    known = [*(key for key in parameters if key != "num_classes"), "in_channels"]
     for key, value in options.items():
+        if key == "in_channels":
+            check_in_channels(value)
+            continue
         if key not in known:
-            allowed = f"its options are: {', '.join(known)}" if known else "it has no options"
+            allowed = f"its options are: {', '.join(known)}"
             raise ConfigError(f"model '{name}' has no option '{key}'{did_you_mean(key, known)}", fix=allowed)
         choices = _choices(parameters[key].annotation)
         if choices and value not in choices:
@@ -104,13 +111,25 @@ def _choices(annotation: Any) -> list[Any]:
 def build_model(name: str, num_classes: int, options: Mapping[str, Any]) -> SegmentationModel:
     """A network with fresh weights and an ``info`` of numbered classes.
 
+    Args:
+        name: as registered.
+        num_classes: channels of the logits.
+        options: of the builder; and ``in_channels``, which every network has: other than 3, its input is pictures of
+            so many bands, whose values it reads as they are until the ``info`` says otherwise.
+
     Raises:
         ConfigError: unknown model or option, or fewer than one class.
     """
     check_options(name, options)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be at least 1, got {num_classes}", fix="count the classes of the data set")
-    model = MODELS[name](num_classes, **options)
+    model = MODELS[name](num_classes, **{key: value for key, value in options.items() if key != "in_channels"})
     classes = tuple(f"class {index}" for index in range(num_classes))
-    model.info = ModelInfo(name, dict(options), classes, generic_palette(num_classes))
+    bands = int(options.get("in_channels", model.in_channels))
+    preprocessing = Preprocessing()
+    if bands != model.in_channels:
+        widen(model, model.in_channels, bands)
+        model.in_channels = bands
+        preprocessing = Preprocessing((0.0,) * bands, (1.0,) * bands, bands=bands, unit=1.0)
+    model.info = ModelInfo(name, dict(options), classes, generic_palette(num_classes), preprocessing)
     return model

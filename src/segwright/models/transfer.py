@@ -11,6 +11,7 @@ from torch import Tensor
 from segwright.backbones import Backbone, load_imagenet
 from segwright.errors import ConfigError, WeightsError
 from segwright.models.segmentation_model import SegmentationModel, build_model
+from segwright.models.stems import adapted, convolutions
 from segwright.models.weights import load_model_file, model_file_of
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,11 @@ def start_from(model: SegmentationModel, weights: str | Path) -> None:
     Rows of the classifiers are taken by the names in ``model.info.classes``.
     """
     if str(weights) == "imagenet":
-        model.info = replace(model.info, preprocessing=load_imagenet(trunk_of(model)))
+        preprocessing = load_imagenet(trunk_of(model), model.in_channels)
+        if model.in_channels == 3:
+            model.info = replace(model.info, preprocessing=preprocessing)
+        else:
+            _tell_of_stem("imagenet", 3, model.in_channels)
     else:
         transfer_weights(model, _Weights.load(weights), str(weights))
 
@@ -87,9 +92,10 @@ def trunk_of(model: SegmentationModel) -> Backbone:
 def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: str) -> None:
     """Start ``model`` from a trained network of the same system, perhaps of other classes.
 
-    The body's tensors are taken where key and shape agree. Of the classifiers the rows are taken whose class has a
+    The body's tensors are taken where key and shape agree; the stem's are adapted to another number of bands
+    (:func:`segwright.models.stems.adapted`). Of the classifiers the rows are taken whose class has a
     namesake in the source; by position where either has numbered classes and as many. The preprocessing comes along,
-    and so do names and colours where ours are but numbered.
+    unless the bands differ, and so do names and colours where ours are but numbered.
 
     Args:
         model: the network to start, changed in place.
@@ -102,7 +108,8 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
     own, theirs = model.state_dict(), source.state_dict()
     heads = class_tensors(model)
     body = [key for key in own if key not in heads]
-    taken = {key: theirs[key] for key in body if key in theirs and theirs[key].shape == own[key].shape}
+    fitted = adapted_stems(model, source)
+    taken = {key: theirs[key] for key in body if key in theirs and theirs[key].shape == own[key].shape} | fitted
     if len(taken) < 0.9 * len(body):
         raise WeightsError(
             f"only {len(taken)} of {len(body)} tensors of the body of model '{model.info.name}' are in '{name}' "
@@ -114,10 +121,29 @@ def transfer_weights(model: SegmentationModel, source: SegmentationModel, name: 
         if key in theirs and theirs[key].shape[1:] == own[key].shape[1:]:
             taken[key] = _with_rows(own[key], theirs[key], rows, model.num_classes, source.num_classes)
     model.load_state_dict(taken, strict=False)
-    model.info = replace(model.info, preprocessing=source.info.preprocessing)
+    if model.info.preprocessing.bands == source.info.preprocessing.bands:
+        model.info = replace(model.info, preprocessing=source.info.preprocessing)
     if _are_numbered(model.info.classes) and len(rows) == model.num_classes:
         model.info = replace(model.info, classes=source.info.classes, palette=source.info.palette)
     _report(name, len(taken) - len(heads), len(body), rows, model.info.classes)
+    if fitted:
+        _tell_of_stem(name, source.in_channels, model.in_channels)
+
+
+def _tell_of_stem(name: str, before: int, after: int) -> None:
+    text = "weights from '%s': those of the first convolution are adapted from %d to %d bands"
+    logger.warning(text, name, before, after)
+
+
+def adapted_stems(model: SegmentationModel, source: SegmentationModel) -> dict[str, Tensor]:
+    """The source's weights of the convolutions that read the images, where it reads another number of bands."""
+    if model.in_channels == source.in_channels:
+        return {}
+    ours, theirs = convolutions(model), convolutions(source)
+    change = (source.in_channels, model.in_channels)
+    names = [key for key in ours if key in theirs and (theirs[key].in_channels, ours[key].in_channels) == change]
+    found = {f"{key}.weight": adapted(theirs[key].weight.detach(), model.in_channels) for key in names}
+    return {key: weight for key, weight in found.items() if weight.shape == model.get_parameter(key).shape}
 
 
 def class_tensors(model: SegmentationModel) -> list[str]:

@@ -58,14 +58,26 @@ def load_model_file(path: Path) -> SegmentationModel:
     """Build the network that a model file describes and load its weights; in evaluation mode.
 
     Raises:
-        WeightsError: missing, truncated, a pickle, of another program, or keys and shapes that do not fit.
+        WeightsError: missing, truncated, a pickle, of another program, keys and shapes that do not fit, or weights that
+            are no numbers.
     """
     tensors, metadata = read_safetensors(path)
+    _refuse_nan(tensors, path)
     info = ModelInfo.from_metadata(metadata, str(path))
     model = build_model(info.name, info.num_classes, info.options)
     load_state(model, tensors, str(path))
     model.info = info
     return model.eval()
+
+
+def _refuse_nan(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise for weights of a training that diverged: every score of such a network is no number, and class 0 wins."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise WeightsError(
+                f"model file '{path}' holds NaN or infinity in {name}",
+                fix="take an earlier checkpoint, or train again at a lower learning rate",
+            )
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

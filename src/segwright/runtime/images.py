@@ -6,22 +6,26 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
-from segwright.errors import DataError, ShapeError
+from segwright.errors import DataError, SegmentationError, ShapeError
+from segwright.runtime.stored import LYING, stored_as
 
 UInt8Array = NDArray[np.uint8]
-Source = str | Path | Image.Image | UInt8Array
-"""A picture: path, PIL image, or uint8 array (H, W, 3) in RGB or (H, W) in grey."""
+Source = str | Path | Image.Image | NDArray[np.uint8 | np.uint16 | np.float32]
+"""A picture: path, PIL image, or uint8 array (H, W, 3) in RGB or (H, W) in grey; for a network of bands any array."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+ARRAY_SUFFIXES = (".npy",)
+"""Of pictures stored as arrays; in a folder they count where it holds no other picture."""
 
 _ORIENTATION = 0x0112
-_LYING = (5, 6, 7, 8)
-"""EXIF orientations that are shown with height and width exchanged."""
+_EXTRA_SAMPLES = 0x0152
 
 _GREATER_DEPTHS = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _SIXTEEN_BIT_STORAGE = (";16B", ";16L", ";16N")
@@ -35,7 +39,8 @@ def read_image(path: str | Path, at_least: tuple[int, int] | None = None) -> UIn
 
     Grey (L) and 1-bit pictures repeat their value in all channels, 1-bit as 0 or 255. Palettes (P, PA) are looked up.
     Alpha (LA, PA, RGBA) is dropped: transparent pixels show the colour stored in them. CMYK, YCbCr, HSV and LAB are
-    converted. Of a picture with several frames the first is read, with a warning.
+    converted. Of a picture with several frames the first is read, with a warning; with another, a TIFF's band that is
+    neither colour nor declared alpha is left out.
 
     Args:
         path: the file.
@@ -46,7 +51,8 @@ def read_image(path: str | Path, at_least: tuple[int, int] | None = None) -> UIn
 
     Raises:
         DataError: no such file, a folder, not a picture, truncated or damaged, larger than
-            ``PIL.Image.MAX_IMAGE_PIXELS``, or more than 8 bits per channel; names the file.
+            ``PIL.Image.MAX_IMAGE_PIXELS``, more than 8 bits per channel, or bands that RGB has no place for; names
+            the file.
     """
     path = Path(path)
     name = f"picture '{path}'"
@@ -56,10 +62,11 @@ def read_image(path: str | Path, at_least: tuple[int, int] | None = None) -> UIn
         raise DataError(f"'{path}' is a folder, not a picture", fix="give a picture in it")
     if path.stat().st_size == 0:
         raise DataError(f"{name} is empty", fix="copy it again")
-    with _reading(name), Image.open(path) as picture:
-        _refuse_bomb(picture, name)
+    with reading(name), opened_picture(path, name) as picture:
+        refuse_size((picture.height, picture.width), name)
         refuse_greater_depth(picture, name)
         _warn_of_frames(picture, name)
+        _warn_of_bands(picture, name)
         if at_least is not None:
             _shrink(picture, at_least)
         ImageOps.exif_transpose(picture, in_place=True)
@@ -82,7 +89,7 @@ def as_image(source: Source) -> UInt8Array:
     if isinstance(source, Image.Image):
         if 0 in source.size:
             raise ShapeError(f"the picture has size {source.size}", fix="give a picture with at least one pixel")
-        with _reading("the picture"):
+        with reading("the picture"):
             refuse_greater_depth(source, "the picture")
             return _decode(ImageOps.exif_transpose(source))
     if not isinstance(source, np.ndarray):
@@ -98,6 +105,7 @@ def find_images(sources: Sequence[str | Path]) -> list[Path]:
     Args:
         sources: files; folders, searched with all folders below them, hidden files and folders left out; or patterns
             with ``*``, ``?``, ``[...]`` and ``**``. Results keep the order of the sources and are sorted within each.
+            Arrays (``.npy``) count in a folder that holds no other picture.
 
     Raises:
         DataError: a source that does not exist, matches nothing, or holds no picture, or a file of another kind.
@@ -125,7 +133,8 @@ def _find(source: str | Path) -> list[Path]:
             raise DataError(f"'{path}' is no picture by its name", fix=f"files that are read: {_suffixes()}")
         return [path]
     if path.is_dir():
-        found = sorted(file for file in _files_below(path) if _is_picture(file))
+        files = sorted(_files_below(path))
+        found = [file for file in files if file.suffix.lower() in SUFFIXES] or [*filter(_is_picture, files)]
         problem = f"folder '{path}' holds no picture"
     elif glob.has_magic(str(source)):
         matches = map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207  Path.glob takes no absolute pattern
@@ -148,19 +157,40 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in (*SUFFIXES, *ARRAY_SUFFIXES)
 
 
 def _suffixes() -> str:
-    return " ".join(suffix[1:] for suffix in SUFFIXES)
+    return " ".join(suffix[1:] for suffix in (*SUFFIXES, *ARRAY_SUFFIXES))
+
+
+def opened_picture(path: Path, name: str) -> ImageFile.ImageFile:
+    """A picture, not yet decoded.
+
+    Raises:
+        DataError: a picture that Pillow does not know, but a network of bands could read.
+        OSError, SyntaxError, ValueError: Pillow's, of what is no picture at all.
+    """
+    try:
+        picture = Image.open(path)
+        if picture.format == "TIFF" and picture.getexif().get(_ORIENTATION, 1) in LYING:
+            # Pillow would map grey pixels from the disk as if they were stored turned; it maps none where this is set.
+            picture.load_read = picture.fp.read  # type: ignore[attr-defined,union-attr]
+        return picture
+    except UnidentifiedImageError as reason:
+        try:
+            stored = stored_as(path)
+        except DataError:
+            raise reason from None
+        raise _beyond_rgb(name, f"has {stored}") from reason
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
     """Names the picture in whatever goes wrong while it is read."""
     try:
         yield
-    except DataError:
+    except SegmentationError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as reason:
         raise _bomb(name, str(reason)) from reason
@@ -183,7 +213,7 @@ def _decode(picture: Image.Image) -> UInt8Array:
 def _shrink(picture: Image.Image, at_least: tuple[int, int]) -> None:
     """Let a JPEG's decoder leave out the finest waves of each 8x8 block; does nothing to other formats."""
     height, width = at_least
-    if picture.getexif().get(_ORIENTATION, 1) in _LYING:
+    if picture.getexif().get(_ORIENTATION, 1) in LYING:
         height, width = width, height
     picture.draft(None, (max(1, width), max(1, height)))
 
@@ -198,19 +228,39 @@ def refuse_greater_depth(picture: Image.Image, name: str) -> None:
     Raises:
         DataError: it has more.
     """
-    storage = str(getattr(picture, "tile", ""))  # what Pillow will decode, and from which raw mode
-    if picture.mode in _GREATER_DEPTHS or any(mode in storage for mode in _SIXTEEN_BIT_STORAGE):
-        raise DataError(
-            f"{name} has more than 8 bits per channel (mode {picture.mode})",
-            fix="convert to 8 bit; which range of values becomes 0..255 is yours to choose",
-        )
+    if picture.mode in _GREATER_DEPTHS or is_cut(picture):
+        raise _beyond_rgb(name, f"has more than 8 bits per channel (mode {picture.mode})")
 
 
-def _refuse_bomb(picture: Image.Image, name: str) -> None:
-    """Pillow itself only warns between one and two times its limit."""
-    limit, pixels = Image.MAX_IMAGE_PIXELS, picture.width * picture.height
+def is_cut(picture: Image.Image) -> bool:
+    """Whether Pillow will cut the 16 bits of a picture's colours to 8."""
+    storage = str(getattr(picture, "tile", ""))  # what it will decode, and from which raw mode
+    return any(mode in storage for mode in _SIXTEEN_BIT_STORAGE)
+
+
+def _beyond_rgb(name: str, what: str) -> DataError:
+    """The error for a picture that a network of 8-bit RGB does not read."""
+    return DataError(
+        f"{name} {what}, and 8-bit RGB is wanted",
+        fix="convert to 8 bit (which range of values becomes 0..255 is yours to choose), or train a network on such "
+        "pictures: segwright train then reads their bands as stored (data.bands)",
+    )
+
+
+def refuse_size(size: tuple[int, int], name: str, times: int = 1) -> None:
+    """Refuse more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``; Pillow itself only warns up to two times its limit.
+
+    Args:
+        size: (height, width).
+        name: for the message.
+        times: as often its pixels count.
+
+    Raises:
+        DataError: there are more.
+    """
+    limit, pixels = Image.MAX_IMAGE_PIXELS, size[0] * size[1] * times
     if limit is not None and pixels > limit:
-        raise _bomb(name, f"{picture.width}x{picture.height} px (width x height) exceed the limit of {limit} px")
+        raise _bomb(name, f"{size[1]}x{size[0]} px (width x height) exceed the limit of {limit} px")
 
 
 def _bomb(name: str, problem: str) -> DataError:
@@ -226,7 +276,13 @@ def _warn_of_frames(picture: Image.Image, name: str) -> None:
         logger.warning("%s has %d frames; only the first is read", name, frames)
 
 
-def _checked_array(image: UInt8Array) -> UInt8Array:
+def _warn_of_bands(picture: Image.Image, name: str) -> None:
+    extra = picture.tag_v2.get(_EXTRA_SAMPLES, ()) if isinstance(picture, TiffImageFile) else ()
+    if 0 in extra:
+        logger.warning("%s has a band that is neither colour nor alpha; 8-bit RGB leaves it out", name)
+
+
+def _checked_array(image: NDArray[Any]) -> UInt8Array:
     if image.dtype != np.uint8:
         fix = "for values in 0..1: (image * 255).round().astype(np.uint8)" if image.dtype.kind == "f" else "use uint8"
         raise DataError(f"a picture array must be uint8 in 0..255, got {image.dtype}", fix=fix)
