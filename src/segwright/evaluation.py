@@ -13,7 +13,7 @@ from segwright.errors import DataError
 from segwright.inference import Predictor
 from segwright.metrics import CITYSCAPES_CATEGORIES, BoundaryF, ConfusionMatrix, Scores
 from segwright.models import SegmentationModel
-from segwright.runtime.images import read_image
+from segwright.runtime.bands import read_picture
 
 Progress = Callable[[int, int], None]
 
@@ -103,7 +103,7 @@ def confusion_matrix(
     matrix = ConfusionMatrix(len(labels.classes), labels.ignore_index)
     for done, pair in enumerate(pairs, start=1):
         mask = reader.read(pair.mask)
-        prediction = predictor(read_image(pair.image)).mask
+        prediction = predictor(read_picture(pair.image, predictor.info.preprocessing.bands)).mask
         if prediction.shape != mask.shape:
             raise DataError(
                 f"mask '{pair.mask}' is {mask.shape[1]}x{mask.shape[0]} (width x height), "

@@ -1,5 +1,4 @@
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +7,8 @@ from PIL import Image
 
 from segwright.cli.data import _FORMATS
 from segwright.data.formats import FORMATS
-from segwright.data.synthetic import CLASSES
 
 from .conftest import Command
-
-
-@pytest.fixture
-def copy(scenes: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(scenes, tmp_path / "copy"))
 
 
 def test_make_draws_what_was_asked_for(segwright: Command, tmp_path: Path) -> None:
@@ -42,49 +35,6 @@ def test_make_leaves_a_full_folder_alone(segwright: Command, scenes: Path) -> No
     assert "holds something already" in result.err
 
 
-def test_good_data_passes(segwright: Command, scenes: Path) -> None:
-    result = segwright("data", "check", scenes)
-    assert result.code == 0
-    assert "4 train, 2 val, 3 test" in result.out
-    assert "next: segwright train" in result.err
-    report = json.loads(segwright("data", "check", scenes, "--json").out)
-    assert report["ok"] is True
-    assert report["images"] == {"train": 4, "val": 2, "test": 3}
-    assert list(report["classes"]["train"]) == list(CLASSES)
-
-
-def test_bad_mask_exits_3_and_is_named(segwright: Command, copy: Path) -> None:
-    mask = copy / "masks" / "val" / "scene_0000.png"
-    Image.fromarray(np.full((64, 96), 77, np.uint8)).save(mask)
-    result = segwright("data", "check", copy)
-    assert result.code == 3
-    assert "error: [unknown-value]" in result.err
-    assert "77" in result.err
-    assert "next:" not in result.err
-    report = segwright("data", "check", copy, "--json")
-    assert report.code == 3
-    problem = next(found for found in json.loads(report.out)["problems"] if found["code"] == "unknown-value")
-    assert Path(problem["file"]).name == mask.name
-    assert {"code", "file", "message", "fix"} <= problem.keys()
-
-
-def test_missing_folder_suggests_the_nearest(segwright: Command, copy: Path) -> None:
-    result = segwright("data", "check", copy.with_name("copi"))
-    assert (result.code, result.out) == (3, "")
-    assert "did you mean 'copy'?" in result.err
-
-
-def test_write_saves_what_was_understood(segwright: Command, copy: Path) -> None:
-    (copy / "data.yaml").unlink()
-    result = segwright("data", "check", copy, "--write")
-    assert result.code == 0
-    assert "understood " in result.err
-    assert "class 0" in (copy / "data.yaml").read_text()
-    again = segwright("data", "check", copy, "--write")
-    assert again.code == 2
-    assert "has a data.yaml already" in again.err
-
-
 @pytest.mark.parametrize("counts", [("--train", 0), ("--train", 0, "--val", 0, "--test", 0)])
 def test_make_refuses_a_data_set_without_scenes_to_train_on(
     segwright: Command, tmp_path: Path, counts: tuple[object, ...]
@@ -101,15 +51,6 @@ def test_make_names_the_folder_that_cannot_be_written(segwright: Command, tmp_pa
     assert result.code == 1
     assert f"error: could not write '{tmp_path / 'file' / 'x'}'" in result.err
     assert "partial" not in result.err
-
-
-def test_data_that_cannot_be_trained_on_is_not_followed_by_advice_to_train(segwright: Command, copy: Path) -> None:
-    lines = (copy / "data.yaml").read_text().splitlines(keepends=True)
-    (copy / "data.yaml").write_text("".join(line for line in lines if not line.startswith("val:")))
-    result = segwright("data", "check", copy)
-    assert result.code == 0
-    assert "[no-val-split]" in result.err
-    assert "next:" not in result.err
 
 
 @pytest.fixture
@@ -168,3 +109,24 @@ def test_convert_writes_nothing_after_an_error(
     assert message in result.err
     assert "fix: " in result.err
     assert [path.name for path in drawn.parent.iterdir()] == ["drawn"]
+
+
+def test_convert_refuses_label_files_over_the_limit(segwright: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    result = segwright("data", "convert", tmp_path / "a.json", "--to", tmp_path / "out", "--max-bytes", 10)
+    assert result.code == 3
+    assert "has 51 bytes, more than the limit of 10" in result.err
+    assert "--max-bytes" in result.err
+
+
+def test_a_foreign_data_set_is_named_with_the_command_that_brings_it(segwright: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    for words in (
+        ("train", tmp_path),
+        ("data", "check", tmp_path),
+        ("data", "split", tmp_path, "--to", tmp_path / "x"),
+    ):
+        result = segwright(*words)
+        assert result.code == 3
+        assert f"error: '{tmp_path}' is a data set in the format coco (" in result.err
+        assert f"fix: bring it: segwright data convert {tmp_path} --to NEW" in result.err

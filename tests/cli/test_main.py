@@ -17,7 +17,7 @@ from .conftest import Command
 
 COMMANDS = (
     *("demo", "train", "evaluate", "predict", "bench", "export", "models list", "models show"),
-    *("data check", "data convert", "data make", "data limits"),
+    *("data check", "data convert", "data make", "data limits", "data show", "data split", "data stats"),
 )
 FIRST_WORDS = tuple(dict.fromkeys(words.split()[0] for words in COMMANDS))
 

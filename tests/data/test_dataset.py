@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from segwright.data import Labels, SegmentationData, load_data
-from segwright.data.dataset import Folders, find_pairs, how_masks_end
+from segwright.data.dataset import Folders, find_pairs
+from segwright.data.endings import how_masks_end
 from segwright.errors import DataError
 from segwright.info import generic_palette
 
@@ -117,6 +118,17 @@ def test_a_path_with_a_tilde_is_the_home_folder(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     data = load_data(write_yaml("path: ~/streets\n" + THREE))
     assert data.folders["train"] == Folders(tmp_path / "home/streets/i", tmp_path / "home/streets/m")
+
+
+def test_a_path_may_hold_variables_and_one_that_is_not_set_is_named(
+    write_yaml: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_yaml(THREE + "path: $DATA_HERE/streets\n")
+    monkeypatch.setenv("DATA_HERE", str(tmp_path))
+    assert load_data(path).folders["train"].images == tmp_path / "streets" / "i"
+    monkeypatch.delenv("DATA_HERE")
+    with pytest.raises(DataError, match=r"path '\$DATA_HERE/streets' needs \$DATA_HERE, which is not set"):
+        load_data(path)
 
 
 def test_pairs_share_their_path_without_suffix_at_any_depth(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from segwright.data import load_data
+from segwright.data import MaskReader, load_data
+from segwright.data.dataset import Folders
 from segwright.data.layouts import recognise
 from segwright.errors import DataError
 from segwright.info import generic_palette
@@ -180,13 +182,69 @@ def test_300_classes_of_a_classes_txt_keep_class_255(write_data: Callable[..., P
     assert labels.index_table()[255] == 255
 
 
-@pytest.mark.parametrize("values", [(0, 255), (3, 300)])
+@pytest.mark.parametrize("values", [(255, 255), (3, 300)])
 def test_masks_whose_values_are_no_class_numbers_are_refused(tmp_path: Path, values: tuple[int, int]) -> None:
     add_picture(tmp_path, "street")
     Image.fromarray(np.array([values], np.uint16)).save(tmp_path / "masks/street.png")
     with pytest.raises(DataError, match="classes cannot be told") as caught:
         recognise(tmp_path)
     assert "map: {255: object}" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("values", "meaning", "decoded"),
+    [
+        ((0, 255), "0 = background, 255 = object", [0, 1]),
+        ((0, 127, 254), "0 = class 0, 127 = class 1, 254 = class 2", [0, 1, 2]),
+    ],
+)
+def test_grey_levels_are_classes_and_this_is_said(
+    tmp_path: Path, values: tuple[int, ...], meaning: str, decoded: list[int]
+) -> None:
+    for stem in ("a", "b"):
+        add_picture(tmp_path, stem)
+        Image.fromarray(np.array([values], np.uint8)).save(tmp_path / f"masks/{stem}.png")
+    data = recognise(tmp_path)
+    assert data.understood[-1] == f"grey levels in the masks: {meaning}"
+    assert MaskReader(data.labels).read(tmp_path / "masks/a.png").tolist() == [decoded]
+    # What data check --write would write says the same.
+    whole = replace(data, folders={"train": Folders(tmp_path / "images", tmp_path / "masks")})
+    (tmp_path / "data.yaml").write_text(whole.to_yaml(tmp_path))
+    assert load_data(tmp_path).labels.index_table().tolist() == data.labels.index_table().tolist()
+
+
+@pytest.mark.parametrize("values", [(0, 1, 255), (0, 10, 20), (0, 8, 16, 255)])
+def test_values_that_could_be_indices_are_taken_for_indices(tmp_path: Path, values: tuple[int, ...]) -> None:
+    add_picture(tmp_path, "street")
+    Image.fromarray(np.array([values], np.uint8)).save(tmp_path / "masks/street.png")
+    assert "numbered by the values" in recognise(tmp_path).understood[-1]
+
+
+@pytest.mark.parametrize("folders", [("images", "masks"), ("images/{split}", "masks/{split}")])
+def test_an_ending_of_the_masks_names_is_understood_and_said(
+    write_data: Callable[..., Path], folders: tuple[str, str]
+) -> None:
+    root = write_data(yaml="", images=folders[0], masks=folders[1])
+    for path in (root / "masks").rglob("*.png"):
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    data = recognise(root)
+    assert "the masks' names end in '_mask' behind those of the pictures" in data.understood
+    pairs = data.pairs("train") + data.pairs("val")
+    assert len(pairs) == 8
+    assert all(pair.mask.name == f"{pair.image.stem}_mask.png" for pair in pairs)
+    with pytest.raises(DataError, match=r"which data.yaml cannot say"):
+        data.to_yaml(root)
+
+
+def test_colours_of_a_table_serve_for_colour_masks_and_void_is_ignored(tmp_path: Path) -> None:
+    add_picture(tmp_path, "street")
+    colours = np.array([[(1, 2, 3), (4, 5, 6), (0, 0, 0)]], np.uint8)
+    Image.fromarray(colours).save(tmp_path / "masks/street.png")
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nvoid,0,0,0\nsky,1,2,3\nroad,4,5,6\n")
+    data = recognise(tmp_path)
+    assert (data.classes, data.palette) == (("sky", "road"), ((1, 2, 3), (4, 5, 6)))
+    assert MaskReader(data.labels).read(tmp_path / "masks/street.png").tolist() == [[0, 1, 255]]
+    assert "'void' is ignored" in data.understood[-1]
 
 
 def test_colour_masks_need_a_data_yaml(tmp_path: Path) -> None:

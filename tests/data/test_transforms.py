@@ -18,7 +18,7 @@ from segwright.data.transforms import (
     jitter_colour,
     nearest_positions,
     read_window,
-    resize_uint8,
+    resize_pixels,
     shown_size,
     training_sample,
 )
@@ -268,7 +268,7 @@ def test_mask_positions_are_nearest_at_pixel_centres() -> None:
 
 def test_a_resize_to_the_same_size_changes_nothing() -> None:
     image = smooth_picture((9, 11))
-    np.testing.assert_array_equal(resize_uint8(image, (9, 11)).permute(1, 2, 0), image)
+    np.testing.assert_array_equal(resize_pixels(image, (9, 11)).permute(1, 2, 0), image)
 
 
 def jittered(pixels: list[tuple[int, int, int]], highest: bool, **limits: float) -> list[list[int]]:

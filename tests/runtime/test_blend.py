@@ -139,3 +139,24 @@ def test_memory_stays_far_below_the_scores_of_every_pixel() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 0.4 * classes * size[0] * size[1] * 4
+
+
+@pytest.mark.parametrize("columns", [(0, 50), (0, 17), (17, 18), (30, 50)])
+def test_columns_of_a_mask_are_those_of_the_whole(columns: tuple[int, int]) -> None:
+    size, half = (40, 50), (20, 25)
+    views = [Blended(size, (16, 16), Net(4)), Blended(half, (16, 12), Net(2)), noise(CLASSES, 5, 7)]
+    whole = blended_argmax(views, size, CLASSES, with_confidence=True)
+    strips = list(blend.blended_strips(views, size, CLASSES, columns, with_confidence=True))
+    assert [rows.start for rows, _ in strips[1:]] == [rows.stop for rows, _ in strips[:-1]]
+    assert np.array_equal(np.concatenate([part.mask for _, part in strips]), whole.mask[:, slice(*columns)])
+    assert whole.confidence is not None
+    confidence = np.concatenate([part.confidence for _, part in strips])
+    assert np.abs(confidence - whole.confidence[:, slice(*columns)]).max() < 1e-6
+
+
+def test_windows_beside_the_wanted_columns_are_not_predicted() -> None:
+    net = Net(4)
+    view = Blended((16, 64), (16, 16), net).part((20, 30))
+    view.rows(0, 16)
+    assert view.windows == len(net.seen) < len(window_boxes((16, 64), (16, 16)))
+    assert all(box.left < 30 and box.left + 16 > 20 for box in net.seen)

@@ -6,7 +6,7 @@ import pytest
 
 from segwright.errors import ConfigError, MissingExtraError, RunError, WeightsError
 from segwright.runtime.onnx_network import OnnxNetwork
-from tests.support.exported import CLASSES, expected_logits, record, write_onnx
+from tests.support.exported import CLASSES, expected_logits, record, write_onnx, write_outside_weights
 from tests.support.extras import needs
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
@@ -70,6 +70,38 @@ def test_file_without_our_record_is_refused(path: Path, tmp_path: Path) -> None:
     onnx.save(model, str(tmp_path / "foreign.onnx"))
     with pytest.raises(WeightsError, match=r"foreign\.onnx' was not exported by segwright"):
         OnnxNetwork(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize("change", ["second input", "second output", "other name"])
+def test_file_whose_graph_takes_or_gives_something_else_is_refused(path: Path, tmp_path: Path, change: str) -> None:
+    model = onnx.load(str(path))
+    former = model.graph.input[0].name
+    if change == "other name":
+        model.graph.input[0].name = "other"
+        for node in model.graph.node:
+            node.input[:] = ["other" if name == former else name for name in node.input]
+    else:
+        ends = model.graph.input if change == "second input" else model.graph.output
+        ends.add().CopyFrom(ends[0])
+        ends[1].name = "second" if change == "second input" else model.graph.node[0].output[0]
+    onnx.save(model, str(tmp_path / "changed.onnx"))
+    with pytest.raises(WeightsError, match=r"changed\.onnx' (takes|gives) .*, and its record says"):
+        OnnxNetwork(tmp_path / "changed.onnx")
+
+
+def test_float64_graph_is_refused(path: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(path))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    (tmp_path / "double.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsError, match=r"double\.onnx' cannot be read"):
+        OnnxNetwork(tmp_path / "double.onnx")
+
+
+@pytest.mark.parametrize("place", ["../secret.bin", "/secret.bin", "missing.bin"])
+def test_weights_outside_of_the_file_are_refused_wherever_they_lie(path: Path, tmp_path: Path, place: str) -> None:
+    file = write_outside_weights(path, tmp_path / "folder" / "a.onnx", place)
+    with pytest.raises(WeightsError, match=r"a\.onnx' cannot be read"):
+        OnnxNetwork(file)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89PNG....", b"<?xml version='1.0'?>"])

@@ -10,7 +10,14 @@ from segwright.errors import ConfigError, MissingExtraError, RunError, WeightsEr
 from segwright.runtime.files import TEMPORARY
 from segwright.runtime.openvino_network import OpenVinoNetwork
 from segwright.runtime.packages import import_silently
-from tests.support.exported import CLASSES, expected_logits, record, write_onnx, write_openvino
+from tests.support.exported import (
+    CLASSES,
+    expected_logits,
+    record,
+    write_onnx,
+    write_openvino,
+    write_outside_weights,
+)
 from tests.support.extras import needs
 
 needs("openvino", "onnx")
@@ -187,3 +194,10 @@ def test_memory_that_is_not_there_is_told(path: Path) -> None:
 def test_failure_at_a_picture_names_file_and_size(path: Path) -> None:
     with pytest.raises(RunError, match=r"a\.xml' failed at 5 x 6 px"):
         OpenVinoNetwork(path).run(np.zeros((1, 4, 5, 6), np.float32))
+
+
+@pytest.mark.parametrize("place", ["../secret.bin", "/secret.bin", "missing.bin"])
+def test_weights_outside_of_the_file_are_refused_wherever_they_lie(tmp_path: Path, place: str) -> None:
+    file = write_outside_weights(write_onnx(tmp_path / "whole.onnx"), tmp_path / "folder" / "a.onnx", place)
+    with pytest.raises(WeightsError, match=r"a\.onnx' cannot be read"):
+        OpenVinoNetwork(file)

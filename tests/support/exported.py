@@ -93,3 +93,21 @@ def expected_logits(images: np.ndarray, num_classes: int = len(CLASSES), stride:
     """(N, 3, H, W) -> (N, C, h, w), in float64."""
     seen = images[:, :, ::stride, ::stride].astype(np.float64)
     return np.einsum("ck,nkhw->nchw", weights(num_classes).astype(np.float64), seen)
+
+
+def write_outside_weights(path: Path, target: Path, place: str) -> Path:
+    """A copy of an ONNX file whose first weights lie at ``place``; a file of bytes lies beside its folder."""
+    onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
+    target.parent.mkdir()
+    (target.parent.parent / "secret.bin").write_bytes(bytes(1_000_000))
+    model = onnx.load(str(path))
+    tensor = model.graph.initializer[0]
+    size = len(onnx.numpy_helper.to_array(tensor).tobytes())
+    tensor.ClearField("raw_data")
+    tensor.ClearField("float_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", place), ("offset", "0"), ("length", str(size))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    target.write_bytes(model.SerializeToString())
+    return target

@@ -104,6 +104,11 @@ class Meter:
         now = time.monotonic()
         self._starts[what], self._last_line[what] = (now, done), (now, 0.0)
 
+    def teller(self, what: str, unit: str) -> Callable[[int, int], None]:
+        """Begin work, and a function to call with pieces done and in all."""
+        self.begin(what)
+        return lambda done, total: self.update(what, done, total, f"{self.rate(what, done):.1f} {unit}/s")
+
     def update(self, what: str, done: int, total: int, facts: str = "") -> None:
         """``done`` of ``total`` are done; ``facts`` are shown behind."""
         if what not in self._starts:
@@ -160,9 +165,8 @@ class Meter:
 def progress(what: str, unit: str = "images") -> Iterator[Callable[[int, int], None]]:
     """A function to call with pieces done and in all."""
     meter = Meter()
-    meter.begin(what)
     try:
-        yield lambda done, total: meter.update(what, done, total, f"{meter.rate(what, done):.1f} {unit}/s")
+        yield meter.teller(what, unit)
     finally:
         meter.close()
 

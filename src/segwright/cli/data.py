@@ -1,4 +1,4 @@
-"""segwright data check | convert | make."""
+"""segwright data convert | make."""
 
 import re
 from pathlib import Path
@@ -6,50 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segwright.cli.console import print_json, progress, say, say_error, say_next
-from segwright.cli.options import DataArgument, Json
+from segwright.cli.console import print_json, progress, say, say_next
+from segwright.cli.options import Json
 from segwright.errors import ConfigError
 
 if TYPE_CHECKING:
-    from segwright.data import DataReport, SegmentationData
+    from segwright.data import SegmentationData
     from segwright.data.formats import Options
 
 _FORMATS = (
-    "voc, coco, labelme, yolo, cvat, supervisely, cityscapes, ade20k, pascal_context, coco_stuff, mat, levels, colour, "
-    "index"
-)
-
-app = typer.Typer(
-    help="Data sets: check one, bring one from another format, see which stride its labels allow, or draw scenes.",
-    rich_markup_mode=None,
+    "voc, coco, coco_panoptic, labelme, yolo, cvat, supervisely, label_studio, cityscapes, ade20k, "
+    "pascal_context, coco_stuff, camvid, mat, levels, colour, index"
 )
 
 
-@app.command()
-def check(
-    data: DataArgument,
-    as_json: Json = False,
-    write: Annotated[bool, typer.Option("--write", help="Write the data.yaml of a folder that has none.")] = False,
-) -> None:
-    """Read every picture and mask, and list what is wrong; exit code 3 when something must be mended."""
-    from segwright.data import check_data
-
-    source = read_data(data)
-    if write:
-        write_data_yaml(source, Path(data))
-    with progress("checking") as tell:
-        report = check_data(source, progress=tell)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_report(report, source)
-    if not report.ok:
-        raise typer.Exit(3)
-    if {"train", "val"} <= source.folders.keys():
-        say_next("train", data, "--model", "fast_scnn")
-
-
-@app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="Folder of labelled data, or its one label file.")],
     to: Annotated[str, typer.Option(metavar="DIR", help="A new or empty folder.")],
@@ -71,6 +41,7 @@ def convert(
     max_pixels: Annotated[
         int | None, typer.Option(help="Refuse larger pictures. [default: what Pillow allows]")
     ] = None,
+    max_bytes: Annotated[int, typer.Option(help="Refuse larger JSON and XML files.")] = 2_000_000_000,
     as_json: Json = False,
 ) -> None:
     """Write data of another format as pictures, index masks and a data.yaml: all of it, or nothing."""
@@ -83,6 +54,7 @@ def convert(
         ignore=tuple(_words(ignore)) or None,
         overlap=overlap,
         max_pixels=Options.max_pixels if max_pixels is None else max_pixels,
+        max_bytes=max_bytes,
         background=background,
         coarse=coarse,
         ignore_outside=ignore_outside,
@@ -124,7 +96,6 @@ def parse_levels(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-@app.command()
 def make(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A new or empty folder.")],
     train: Annotated[int, typer.Option(help="Scenes to train on.")] = 120,
@@ -170,33 +141,3 @@ def read_data(path: str) -> "SegmentationData":
     for sentence in data.understood:
         say("understood", sentence)
     return data
-
-
-def write_data_yaml(data: "SegmentationData", path: Path) -> None:
-    """Write what was understood of a folder.
-
-    Raises:
-        ConfigError: there is a data.yaml already.
-        DataError: a split that data.yaml cannot describe.
-    """
-    from segwright.runtime import write_atomically
-
-    if not data.understood:
-        raise ConfigError(f"'{path}' has a data.yaml already", fix="leave --write out, or edit the file")
-    file = path / "data.yaml"
-    write_atomically(file, data.to_yaml(path).encode())
-    say("wrote", str(file))
-
-
-def print_report(report: "DataReport", data: "SegmentationData") -> None:
-    """Counts on stdout, problems on stderr with what to do about each."""
-    images = ", ".join(f"{count} {split}" for split, count in report.images.items())
-    print(f"images   {images}")
-    print(f"classes  {len(data.classes)}: {', '.join(data.classes)}")
-    for problem in report.problems:
-        if problem.severity == "error":
-            say_error(f"[{problem.code}] {problem.message}", problem.fix)
-        else:
-            say("warning:", f"[{problem.code}] {problem.message}; {problem.fix}", colour=33)
-    errors = sum(problem.severity == "error" for problem in report.problems)
-    print(f"errors   {errors}, warnings {len(report.problems) - errors}")

@@ -49,7 +49,9 @@ def print_report(report: "ExportReport") -> None:
     print(f"file         {', '.join(facts['files'])} ({report.size_bytes / 1e6:.1f} MB)")
     opset = f", opset {facts['opset']}" if facts["opset"] else ""
     print(f"format       {report.format}{opset}, {record.precision}; batch, height and width are free")
-    print(f"takes        {TAKES[record.input]}")
+    steps = record.info.preprocessing
+    order = ", RGB" if steps.bands is None else ", bands as stored"
+    print(f"takes        {TAKES[record.input].format(channels=steps.channels, order=order)}")
     print(f"gives        {GIVES[record.output]}")
     print(f"checked      {how_checked(report)}")
     if report.calibrated_on:
@@ -60,8 +62,8 @@ def print_report(report: "ExportReport") -> None:
 
 
 TAKES: dict[str, str] = {
-    "images": "'images' (N, 3, H, W) float32, normalised",
-    "pixels": "'pixels' (N, H, W, 3) uint8, RGB",
+    "images": "'images' (N, {channels}, H, W) float32, normalised",
+    "pixels": "'pixels' (N, H, W, {channels}) uint8{order}",
 }
 GIVES: dict[str, str] = {
     "logits": "'logits' (N, C, h, w) float32, at the network's own stride",

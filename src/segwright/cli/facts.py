@@ -88,7 +88,7 @@ def own_facts(name: str) -> dict[str, Any]:
 
 def count_used_parameters(model: SegmentationModel) -> int:
     """Parameters that the logits depend on in evaluation; heads that only train are left out."""
-    images = torch.empty(1, 3, 128, 128, device="meta")
+    images = torch.empty(1, model.in_channels, 128, 128, device="meta")
     model(images).logits.sum().backward()
     used = sum(parameter.numel() for parameter in model.parameters() if parameter.grad is not None)
     model.zero_grad()
@@ -97,7 +97,7 @@ def count_used_parameters(model: SegmentationModel) -> int:
 
 def count_gmacs(model: SegmentationModel) -> float:
     """Billions of multiply-adds of convolutions and matrix products for one picture of 1024 x 2048."""
-    images = torch.empty(1, 3, *SIZE, device="meta")
+    images = torch.empty(1, model.in_channels, *SIZE, device="meta")
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(images)
@@ -105,12 +105,13 @@ def count_gmacs(model: SegmentationModel) -> float:
 
 
 def builder_options(name: str) -> dict[str, dict[str, Any]]:
-    """The builder's keyword arguments with their defaults and, where they are listed, their choices."""
+    """The builder's keyword arguments and the one that all have, with defaults and, where they are listed, choices."""
     parameters = list(inspect.signature(model_builder(name)).parameters.values())[1:]
-    return {
+    options: dict[str, dict[str, Any]] = {
         parameter.name: {
             "default": None if parameter.default is parameter.empty else parameter.default,
             "choices": [choice for choice in get_args(parameter.annotation) if isinstance(choice, str | int)],
         }
         for parameter in parameters
     }
+    return {**options, "in_channels": {"default": 3, "choices": []}}

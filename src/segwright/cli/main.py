@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from segwright import __version__
-from segwright.cli import bench, data, demo, evaluate, export, limits, models, predict, train
+from segwright.cli import (
+    bench,
+    data,
+    data_check,
+    data_show,
+    data_split,
+    data_stats,
+    demo,
+    evaluate,
+    export,
+    limits,
+    models,
+    predict,
+    train,
+)
 from segwright.cli.console import WarningsToStderr, say_error, show_traceback
 from segwright.cli.options import arrange
 from segwright.errors import ConfigError, MissingExtraError, SegmentationError, did_you_mean
@@ -25,9 +39,22 @@ app = typer.Typer(
 )
 for command in (demo.demo, train.train, evaluate.evaluate, predict.predict, bench.bench, export.export):
     app.command()(command)
-data.app.command()(limits.limits)
+data_app = typer.Typer(
+    help="Data sets: check, show, count, split, convert or draw one; see which stride its labels allow.",
+    rich_markup_mode=None,
+)
+for data_command in (
+    data_check.check,
+    data_show.show,
+    data_stats.stats,
+    data_split.split,
+    data.convert,
+    limits.limits,
+    data.make,
+):
+    data_app.command()(data_command)
 app.add_typer(models.app, name="models")
-app.add_typer(data.app, name="data")
+app.add_typer(data_app, name="data")
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]  # typer keeps the class itself in a private module
 _EXTRAS = {

@@ -26,7 +26,7 @@ Scales = Annotated[
     typer.Option(metavar="X...", help="Sizes whose probabilities are averaged, as --scales 0.75 1 1.25; default: 1."),
 ]
 
-_TAKE_SEVERAL = ("--scales", "--strides", "--codes")
+_TAKE_SEVERAL = ("--scales", "--shares", "--strides", "--codes")
 _TAKE_WORDS = {
     "--runtime": ("torch", "compiled", "onnx", "openvino"),
     "--precision": ("auto", "fp32", "bf16", "fp16", "int8"),

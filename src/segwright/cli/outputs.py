@@ -22,7 +22,7 @@ def plan_jobs(
     with_confidence: bool,
     listed: Path | None = None,
 ) -> list["Job"]:
-    """The files to write for every picture: STEM.png, STEM_overlay.jpg, STEM_confidence.png.
+    """The files to write for every picture: STEM.png, STEM_overlay.jpg, STEM_confidence.png; of rasters .tif for .png.
 
     Args:
         sources: files, folders and patterns.
@@ -35,8 +35,11 @@ def plan_jobs(
         DataError: a source that does not exist or holds no picture, or a list that cannot be read or is empty.
         ConfigError: nothing was given, ``out`` is a file, outputs would land beside source pictures, or two pictures
             would share one.
+        MissingExtraError: a picture is too large to be read without rasterio, which is not installed.
     """
     from segwright.inference.jobs import Job
+    from segwright.runtime.raster import import_rasterio
+    from segwright.runtime.windowed import is_raster
 
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out '{out}' is a file", fix="give a folder")
@@ -45,7 +48,9 @@ def plan_jobs(
     jobs = []
     places = {**(_places(sources, out) if sources else {}), **(_listed_places(listed) if listed else {})}
     for source, place in places.items():
-        mask, overlay, confidence = _outputs(out / place)
+        if is_in_parts := is_raster(source):
+            import_rasterio(f"picture '{source}'")
+        mask, overlay, confidence = _outputs(out / place, is_in_parts)
         jobs.append(
             Job(
                 source,
@@ -58,13 +63,13 @@ def plan_jobs(
     return jobs
 
 
-def _outputs(place: Path) -> tuple[Path, Path, Path]:
+def _outputs(place: Path, is_raster: bool) -> tuple[Path, Path, Path]:
     """The files of a picture at a place below the output folder: mask, overlay and confidence."""
-    stem = place.stem
+    stem, suffix = place.stem, "tif" if is_raster else "png"
     return (
-        place.with_name(f"{stem}.png"),
+        place.with_name(f"{stem}.{suffix}"),
         place.with_name(f"{stem}_overlay.jpg"),
-        place.with_name(f"{stem}_confidence.png"),
+        place.with_name(f"{stem}_confidence.{suffix}"),
     )
 
 
@@ -132,7 +137,12 @@ def _without_former(root: Path, paths: list[Path], out: Path) -> list[Path]:
         (inside if path.resolve().is_relative_to(out.resolve()) else kept).append(path)
     if not kept:
         raise DataError(f"'{root}' holds no picture outside the output folder '{out}'", fix="give another --out")
-    former = {output.resolve() for path in kept for output in _outputs(out / path.relative_to(root))}
+    former = {
+        output.resolve()
+        for path in kept
+        for is_raster in (False, True)
+        for output in _outputs(out / path.relative_to(root), is_raster)
+    }
     if any(path.resolve() not in former for path in inside):
         raise _out_among_sources(out)
     if inside:

@@ -1,13 +1,16 @@
 """segwright predict."""
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segwright.cli.console import print_json, progress, say, say_error, say_next
+from segwright.cli.console import Meter, print_json, say, say_error, say_next
 from segwright.cli.options import Device, Flip, Json, Precision, Runtime, Scales, Window
 from segwright.cli.outputs import plan_jobs
 from segwright.cli.scale_out import predict_on_ray
@@ -48,7 +51,7 @@ def predict(
     listed: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="A text file with the path of a picture per line.")
     ] = None,
-    out: Annotated[str, typer.Option(help="Gets STEM.png, STEM_overlay.jpg, STEM_confidence.png.")] = "predictions",
+    out: Annotated[str, typer.Option(help="Gets STEM.png or .tif, _overlay.jpg, _confidence.png.")] = "predictions",
     format: Annotated[Format, typer.Option(help="Index PNG, picture under colours, or both.")] = Format.mask,
     confidence: Annotated[bool, typer.Option("--confidence", help="Also write it, 0..1 as 0..255 in grey.")] = False,
     runtime: Runtime = "auto",
@@ -134,22 +137,49 @@ def predict_here(model: str, jobs: Sequence["Job"], options: dict[str, Any], *, 
 
 def predict_all(predictor: "Predictor", jobs: Sequence["Job"]) -> list[dict[str, Any]]:
     """Predict and write picture by picture; one that cannot be read is told and does not stop the others."""
-    from segwright.inference.jobs import summary, write
+    from segwright.inference.jobs import predict, summary
 
     results: list[dict[str, Any]] = []
     predictor.expect(len(jobs))
-    with progress("predicting") as tell:
+    with closing(Meter()) as meter, stopped_by_sigterm():
+        tell = meter.teller("predicting", "images")
         for done, job in enumerate(jobs, start=1):
+            say_window(predictor, job)
             try:
-                prediction = predictor(job.source)
+                predicted = predict(predictor, job, meter.teller(job.source.name, "windows"))
             except (DataError, ShapeError) as error:
                 say_error(error.message, error.fix)
                 results.append({"source": str(job.source), "error": error.message})
             else:
-                write(prediction, job)
-                results.append(summary(job, prediction.areas(), prediction.milliseconds))
+                results.append(summary(job, predicted.areas, predicted.milliseconds))
             tell(done, len(jobs))
     return results
+
+
+def say_window(predictor: "Predictor", job: "Job") -> None:
+    """How a raster goes through the network, where that follows from its size."""
+    from segwright.inference.rasters import window_for
+    from segwright.runtime.stored import stored_as
+    from segwright.runtime.windowed import is_raster
+
+    if predictor.window is not None or not is_raster(job.source):
+        return
+    if window := window_for(predictor, stored_as(job.source).size):
+        words = f"is seen at its own resolution in windows of {window[0]}x{window[1]} px"
+        say("note:", f"'{job.source}' {words}; --window H W gives others")
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that no temporary file stays behind."""
+    former = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is threading.main_thread() and former == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if former == signal.SIG_DFL and signal.getsignal(signal.SIGTERM) == signal.default_int_handler:
+            signal.signal(signal.SIGTERM, former)
 
 
 def print_results(results: Sequence[dict[str, Any]]) -> None:

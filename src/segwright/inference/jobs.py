@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from segwright.errors import RunError
+from segwright.inference.predictor import Predictor
+from segwright.inference.rasters import Tell, predict_raster
 from segwright.inference.result import Prediction
 from segwright.runtime import replacing
+from segwright.runtime.files import make_folder
+from segwright.runtime.windowed import is_raster
 
 
 class Job(NamedTuple):
@@ -21,6 +24,39 @@ class Job(NamedTuple):
 
     def outputs(self) -> list[Path]:
         return [path for path in (self.mask, self.overlay, self.confidence) if path is not None]
+
+
+class Predicted(NamedTuple):
+    """What is told of a picture whose files are written.
+
+    Args:
+        areas: share of every class.
+        milliseconds: from the file to the mask; of a raster, to the written files.
+    """
+
+    areas: dict[str, float]
+    milliseconds: float
+
+
+def predict(predictor: Predictor, job: Job, tell: Tell | None = None) -> Predicted:
+    """Predict a picture and write its files, each whole or not at all; a raster in parts.
+
+    Args:
+        predictor: that predicts it.
+        job: the picture and its files.
+        tell: gets the windows of a raster that are done, and all.
+
+    Raises:
+        DataError: a picture that cannot be read.
+        ConfigError, MissingExtraError, ShapeError: as the predictor and :func:`predict_raster` raise them.
+        RunError: the network failed, or a file or its folder could not be written.
+    """
+    if is_raster(job.source):
+        files = {"mask": job.mask, "overlay": job.overlay, "confidence": job.confidence}
+        return Predicted(*predict_raster(predictor, job.source, **files, tell=tell))
+    prediction = predictor(job.source)
+    write(prediction, job)
+    return Predicted(prediction.areas(), prediction.milliseconds)
 
 
 def write(prediction: Prediction, job: Job) -> None:
@@ -40,18 +76,6 @@ def write(prediction: Prediction, job: Job) -> None:
         grey = Image.fromarray(np.rint(prediction.confidence * 255).astype(np.uint8))
         with replacing(job.confidence, durable=False) as temporary:
             grey.save(temporary)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        RunError: the operating system refused.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as reason:
-        raise RunError(f"folder '{folder}' cannot be made ({reason.strerror})", fix="give another --out") from reason
 
 
 def summary(job: Job, areas: dict[str, float], milliseconds: float) -> dict[str, Any]:

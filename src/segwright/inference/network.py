@@ -29,7 +29,7 @@ class Network(Protocol):
         """A batch of what it takes, any H, W >= 1 -> of what it gives.
 
         Shape:
-            images (N, 3, H, W) float32 or pixels (N, H, W, 3) uint8
+            images (N, channels, H, W) float32 or pixels (N, H, W, channels), uint8 for RGB
             -> logits (N, num_classes, h, w) float32 at the network's own stride or masks (N, H, W).
 
         Raises:

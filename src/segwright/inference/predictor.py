@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segwright.errors import ConfigError
 from segwright.inference.choosing import FEW, MANY, fastest
@@ -16,7 +15,8 @@ from segwright.inference.network import Network
 from segwright.inference.result import Prediction
 from segwright.inference.runtimes import Options, candidates
 from segwright.inference.views import decide, first_batch
-from segwright.runtime import Source, as_image
+from segwright.runtime import Source, as_picture
+from segwright.runtime.bands import BandArray
 from segwright.runtime.exported import Exported
 
 if TYPE_CHECKING:
@@ -125,8 +125,9 @@ class Predictor:
         """The mask of a picture, or of each in a list.
 
         Args:
-            source: path, PIL image, or uint8 array: (H, W, 3) in RGB or (H, W) in grey. A list of them gives a list;
-                the results keep their pictures, so go through very many one by one.
+            source: path, PIL image, or uint8 array: (H, W, 3) in RGB or (H, W) in grey; for a network of bands
+                (H, W, bands) of the kind of values it was trained on. A list of them gives a list; the results keep
+                their pictures, so go through very many one by one.
 
         Raises:
             DataError: a picture that cannot be read.
@@ -140,12 +141,8 @@ class Predictor:
 
     def _predict(self, source: Source) -> Prediction:
         start = time.perf_counter()
-        image = as_image(source)
-        make_lean = getattr(self.network, "make_lean", None)
-        if make_lean is not None and not self._are_few:
-            make_lean()
-        if self._pictures >= MANY and len(self._ways) > 1:
-            self._settle(image)
+        image = as_picture(source, self.info.preprocessing.bands)
+        self.prepare(image)
         mask, confidence = decide(
             self.network, image, scales=self.scales, flip=self.tta == "flip", window=self.window,
             confidence=self.confidence,
@@ -153,12 +150,26 @@ class Predictor:
         milliseconds = (time.perf_counter() - start) * 1000
         return Prediction(mask, self.info.classes, self.info.palette, image, confidence, milliseconds)
 
-    def _settle(self, image: NDArray[np.uint8]) -> None:
+    def prepare(self, image: BandArray, runs: int = 1) -> None:
+        """Before the network sees a picture: rewrite it, and take the fastest runtime, where the work is long enough.
+
+        Args:
+            image: of the size in work.
+            runs: of the network that this picture takes.
+        """
+        make_lean = getattr(self.network, "make_lean", None)
+        if make_lean is not None and (runs >= FEW or not self._are_few):
+            make_lean()
+        runs = max(runs, self._pictures)
+        if runs >= MANY and len(self._ways) > 1:
+            self._settle(image, runs)
+
+    def _settle(self, image: BandArray, runs: int) -> None:
         """Take the fastest way to run the network at this size."""
         ways, self._ways = self._ways, []
         if self._path is not None:
             batch = first_batch(self.network, image, self.window)
-            self.network, times = fastest(ways, self.network, batch, self._pictures, self._path, self._options)
+            self.network, times = fastest(ways, self.network, batch, runs, self._path, self._options)
             measured = [f"{name} {value:.1f} ms" for name, value in times.items() if value is not None]
             self._reason = f"measured: {', '.join(measured)}"
 

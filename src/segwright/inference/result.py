@@ -10,7 +10,8 @@ from PIL import Image
 
 from segwright.errors import ConfigError
 from segwright.info import Colour
-from segwright.runtime import class_areas, overlay, save_mask
+from segwright.runtime import class_areas, overlay, rgb_view, save_mask
+from segwright.runtime.bands import BandArray
 from segwright.runtime.masks import MaskArray
 
 
@@ -22,7 +23,7 @@ class Prediction:
         mask: (H, W) class indices, uint8 (uint16 above 256 classes), of the picture as shown.
         classes: names; the position is the class index.
         palette: one RGB colour per class.
-        image: (H, W, 3) uint8, RGB, the picture as shown.
+        image: (H, W, 3) uint8, RGB, the picture as shown; of a network of bands (H, W, bands) as stored.
         confidence: (H, W) float32, the probability of the predicted class; None unless asked for.
         milliseconds: from the picture (reading its file included) to the mask.
     """
@@ -30,7 +31,7 @@ class Prediction:
     mask: MaskArray
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
-    image: NDArray[np.uint8]
+    image: BandArray
     confidence: NDArray[np.float32] | None
     milliseconds: float
 
@@ -39,7 +40,7 @@ class Prediction:
         return class_areas(self.mask, self.classes)
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The picture under the mask's colours.
+        """The picture under the mask's colours; bands as :func:`segwright.runtime.rgb_view` shows them.
 
         Args:
             alpha: share of the colours, 0..1.
@@ -49,7 +50,7 @@ class Prediction:
         """
         if not isinstance(alpha, Real):
             raise ConfigError(f"alpha must be a number, got {alpha!r}", fix="give 0 (picture) to 1 (colours)")
-        return Image.fromarray(overlay(self.image, self.mask, self.palette, alpha))
+        return Image.fromarray(overlay(rgb_view(self.image), self.mask, self.palette, alpha))
 
     def save(self, path: str | Path) -> None:
         """Write the mask as index PNG with the palette in it, whole or not at all.

@@ -4,30 +4,29 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segwright.inference.network import Network
 from segwright.runtime import Decision, mean_argmax, preprocess, resize_argmax
+from segwright.runtime.bands import BandArray
 from segwright.runtime.bilinear import FloatArray, resize
 from segwright.runtime.blend import Blended, blended_argmax
 from segwright.runtime.exported import Batch
 from segwright.runtime.masks import mask_dtype
 from segwright.runtime.tiles import Box
 
-UInt8Array = NDArray[np.uint8]
 Window = tuple[int, int]
 Crop = Callable[[Box, bool], Batch]
 """A part of a picture, mirrored or not, as a batch of one of what the network takes."""
 
 
 def decide(
-    network: Network, image: UInt8Array, *, scales: Sequence[float], flip: bool, window: Window | None, confidence: bool
+    network: Network, image: BandArray, *, scales: Sequence[float], flip: bool, window: Window | None, confidence: bool
 ) -> Decision:
     """The class of every pixel.
 
     Args:
         network: that sees the picture.
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB; or (H, W, bands) as stored.
         scales: relative to the size that the network wants; with several, the probabilities are averaged.
         flip: also average with the mirrored picture's.
         window: (height, width) of a sliding window; None shows the whole picture at once.
@@ -38,7 +37,7 @@ def decide(
     """
     size = (image.shape[0], image.shape[1])
     if network.gives == "mask":
-        mask = network.run(_crop(network, image, Box(0, 0, *size), False))[0]
+        mask = network.run(batch_of(network, image, Box(0, 0, *size), False))[0]
         return Decision(mask.astype(mask_dtype(network.info.num_classes), copy=False), None)
     views = [
         _view(network, crop, scaled_size, is_mirrored, window)
@@ -55,31 +54,31 @@ def decide(
     return mean_argmax(maps, size, align_corners=align_corners, with_confidence=confidence)
 
 
-def first_batch(network: Network, image: UInt8Array, window: Window | None) -> Batch:
+def first_batch(network: Network, image: BandArray, window: Window | None) -> Batch:
     """The picture, or its first window, as the network takes it."""
     size, crop = scaled(network, image, 1.0)
     height, width = (min(pair) for pair in zip(window or size, size, strict=True))
     return crop(Box(0, 0, height, width), False)
 
 
-def scaled(network: Network, image: UInt8Array, scale: float) -> tuple[tuple[int, int], Crop]:
+def scaled(network: Network, image: BandArray, scale: float) -> tuple[tuple[int, int], Crop]:
     """Size of the picture at a scale of what its network wants, and its parts."""
     height, width = network.info.preprocessing.size_of((image.shape[0], image.shape[1]), scale)
     if (height, width) == image.shape[:2]:
-        return (height, width), partial(_crop, network, image)  # part by part: no whole picture in float32
+        return (height, width), partial(batch_of, network, image)  # part by part: no whole picture in float32
     images = resize(preprocess(image, network.info.preprocessing), (height, width))
     return (height, width), partial(_crop_images, images)
 
 
-def _crop(network: Network, image: UInt8Array, box: Box, is_mirrored: bool) -> Batch:
-    """A part of the picture as decoded."""
+def batch_of(network: Network, image: BandArray, box: Box, is_mirrored: bool) -> Batch:
+    """A part of the picture as decoded, as the network takes it."""
     pixels = image[box.place]
     pixels = np.ascontiguousarray(pixels[:, ::-1] if is_mirrored else pixels)
     return pixels[None] if network.takes == "pixels" else preprocess(pixels, network.info.preprocessing)[None]
 
 
 def _crop_images(images: FloatArray, box: Box, is_mirrored: bool) -> Batch:
-    """A part of the picture (3, H, W) as preprocessed."""
+    """A part of the picture (channels, H, W) as preprocessed."""
     part = images[:, *box.place]
     return np.ascontiguousarray(part[..., ::-1] if is_mirrored else part)[None]
 

@@ -39,6 +39,13 @@ def neighbours(coarse: int, fine: int, *, align_corners: bool) -> Neighbours:
     return Neighbours(first, np.minimum(first + 1, coarse - 1), positions - first.astype(np.float32))
 
 
+def span(places: Neighbours) -> tuple[int, int, Neighbours]:
+    """First and end of what some positions lie between, and the positions counted from there."""
+    first = int(places.first[0])
+    last = int(places.second[-1]) if places.weight.any() else int(places.first[-1])  # of the same size: none beyond
+    return first, last + 1, Neighbours(places.first - first, np.minimum(places.second, last) - first, places.weight)
+
+
 def grid(maps: FloatArray, size: tuple[int, int], *, align_corners: bool) -> tuple[Neighbours, Neighbours]:
     """Of the rows and of the columns of a map of this size over (C, h, w)."""
     rows = neighbours(maps.shape[1], size[0], align_corners=align_corners)

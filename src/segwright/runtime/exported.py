@@ -20,14 +20,15 @@ READERS = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
 """Ending of an exported file -> the runtimes that can read it, the one that starts fastest first."""
 
 Input = Literal["images", "pixels"]
-"""``images``: (N, 3, H, W) float32, preprocessed; ``pixels``: (N, H, W, 3) uint8, RGB, preprocessed inside."""
+"""``images``: (N, channels, H, W) float32, preprocessed; ``pixels``: (N, H, W, channels) uint8, RGB unless the network
+reads bands, preprocessed inside."""
 
 Output = Literal["logits", "mask"]
 """``logits``: (N, num_classes, h, w) float32 at the network's own stride; ``mask``: (N, H, W), decided inside."""
 
 Precision = Literal["fp32", "bf16", "int8"]
 
-Batch = NDArray[np.float32 | np.uint8]
+Batch = NDArray[np.float32 | np.uint16 | np.uint8]
 Result = NDArray[np.float32 | np.uint8 | np.uint16]
 
 

@@ -67,6 +67,18 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         temporary.write_bytes(data)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        RunError: the operating system refused.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as reason:
+        raise RunError(f"folder '{folder}' cannot be made ({reason.strerror})", fix="give another --out") from reason
+
+
 def is_temporary(folder: Path) -> bool:
     """Whether a folder is one that is removed with all that is in it."""
     return folder.name.startswith(TEMPORARY)

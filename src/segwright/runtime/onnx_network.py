@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from segwright.errors import ConfigError
+from segwright.errors import ConfigError, WeightsError
 from segwright.runtime.exported import (
     READERS,
     Batch,
@@ -55,6 +55,7 @@ class OnnxNetwork:
             )
         self.info, self.align_corners = self.exported.info, self.exported.align_corners
         self.takes, self.gives = self.exported.input, self.exported.output
+        _check_ends(path, self._session, self.exported)
 
     def run(self, batch: Batch) -> Result:
         """What the file takes -> what it gives.
@@ -68,6 +69,23 @@ class OnnxNetwork:
             raise could_not_run(self.path, batch, reason) from reason
         array: Result = result
         return array
+
+
+def _check_ends(path: Path, session: Any, exported: Exported) -> None:
+    """The graph must take and give what the file's record says.
+
+    Raises:
+        WeightsError: it has other inputs or outputs.
+    """
+    for what, there, said in (
+        ("takes", [entry.name for entry in session.get_inputs()], exported.input),
+        ("gives", [entry.name for entry in session.get_outputs()], exported.output),
+    ):
+        if there != [said]:
+            raise WeightsError(
+                f"exported file '{path}' {what} {', '.join(there) or 'nothing'}, and its record says {said}",
+                fix="it was changed after the export: export it anew",
+            )
 
 
 def _session(ort: Any, path: Path, threads: int) -> Any:

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from segwright.data.formats import coco
 from segwright.data.formats.files import (
     Pictures,
-    files_below,
     has_keys,
+    label_files,
     parse_json,
     safe_name,
     split_of,
@@ -67,14 +67,12 @@ class _File(BaseModel):
 
 def detect(source: Path, options: Options) -> str | None:
     """A JSON file with segments_info."""
-    found = label_files(source)
+    found = _label_files(source)
     return f"'{found[0]}' has images, annotations and segments_info" if found else None
 
 
-def label_files(source: Path) -> list[Path]:
-    """The JSON files of the format at or below a path."""
-    files = [source] if source.is_file() else files_below(source, (".json",))
-    return [path for path in files if path.suffix.lower() == ".json" and has_keys(path, _KEYS)]
+def _label_files(source: Path) -> list[Path]:
+    return label_files(source, ".json", lambda path: has_keys(path, _KEYS))
 
 
 def read(source: Path, options: Options) -> Reading:
@@ -83,7 +81,7 @@ def read(source: Path, options: Options) -> Reading:
     Raises:
         DataError: files of the wrong shape or with different categories, a PNG or a picture that is nowhere.
     """
-    paths = label_files(source)
+    paths = _label_files(source)
     if not paths:
         raise DataError(
             f"'{source}' holds no JSON file with segments_info", fix="give the folder of both, JSON and PNGs"

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from segwright.data.formats.files import Pictures, files_below, label_bytes, safe_name, split_of, stem_of, tell_unnamed
+from segwright.data.formats.files import Pictures, label_bytes, label_files, safe_name, split_of, stem_of, tell_unnamed
 from segwright.data.formats.fill import (
     FloatArray,
     Region,
@@ -60,8 +60,7 @@ def detect(source: Path, options: Options) -> str | None:
 
 
 def _label_files(source: Path) -> list[Path]:
-    files = [source] if source.is_file() else files_below(source, (".xml",))
-    return [path for path in files if path.suffix.lower() == ".xml" and _is_cvat(path)]
+    return label_files(source, ".xml", _is_cvat)
 
 
 def _is_cvat(path: Path) -> bool:

@@ -4,7 +4,7 @@ import io
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
@@ -243,6 +243,21 @@ def has_keys(path: Path, keys: Sequence[bytes]) -> bool:
             missing -= {key for key in missing if key in tail + block}
             tail = block[-32:]
     return not missing
+
+
+def label_files(source: Path, suffix: str, belongs: Callable[[Path], bool]) -> list[Path]:
+    """The files of a format: ``source`` itself, or what lies below it.
+
+    Args:
+        source: a file or a folder.
+        suffix: of the files, in lower case.
+        belongs: whether a file with this suffix is one.
+
+    Raises:
+        DataError: a folder that may not be read.
+    """
+    files = [source] if source.is_file() else files_below(source, (suffix,))
+    return [path for path in files if path.suffix.lower() == suffix and belongs(path)]
 
 
 def label_bytes(path: Path, max_bytes: int) -> bytes:

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field, FiniteFloat, RootModel, ValidationError
 
 from segwright.data.formats.files import (
     Pictures,
-    files_below,
     has_keys,
+    label_files,
     parse_json,
     safe_name,
     split_of,
@@ -97,8 +97,7 @@ def detect(source: Path, options: Options) -> str | None:
 
 
 def _label_files(source: Path) -> list[Path]:
-    files = [source] if source.is_file() else files_below(source, (".json",))
-    return [path for path in files if path.suffix.lower() == ".json" and has_keys(path, _KEYS)]
+    return label_files(source, ".json", lambda path: has_keys(path, _KEYS))
 
 
 def read(source: Path, options: Options) -> Reading:

@@ -1,7 +1,5 @@
 """Street scenes as a data set on disk: pictures, masks and data.yaml."""
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from PIL import Image
 from segwright.data.synthetic.classes import CLASSES, IGNORE_INDEX, PALETTE
 from segwright.data.synthetic.scene import draw_scene
 from segwright.errors import ConfigError, DataError, RunError
+from segwright.runtime.folders import new_folder
 
 COUNTS: Mapping[str, int] = {"train": 120, "val": 24, "test": 24}
 JPEG_QUALITY = 92
@@ -42,25 +41,19 @@ def write_dataset(
         DataError: ``folder`` holds something already or is a file.
         RunError: the operating system refused to write (disk full, no permission).
         ShapeError: a size too small to hold a street.
+        Interrupted: SIGTERM or SIGHUP; nothing is written.
     """
     folder = Path(folder)
     _check(folder, counts)
-    partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        _write_scenes(partial, counts, size, seed, progress)
-        (partial / "data.yaml").write_text(_data_yaml(counts), encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
+        with new_folder(folder) as temporary:
+            _write_scenes(temporary, counts, size, seed, progress)
+            (temporary / "data.yaml").write_text(_data_yaml(counts), encoding="utf-8")
     except OSError as reason:
         raise RunError(
             f"could not write '{folder}': {reason.strerror or reason}",
             fix="give a folder in which you may write, on a disk with space",
         ) from reason
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 

@@ -44,7 +44,7 @@ def trace(model: SegmentationModel, sizes: Iterable[tuple[int, int]]) -> Trace:
     """
     like = next(model.parameters())
     noise = torch.Generator().manual_seed(0)
-    images = tuple(torch.randn(1, 3, *size, generator=noise).to(like) for size in sizes)
+    images = tuple(torch.randn(1, model.in_channels, *size, generator=noise).to(like) for size in sizes)
     recorder, called = _Recorder(), set[nn.Module]()
     logits: list[Tensor] = []
     with ExitStack() as stack:
