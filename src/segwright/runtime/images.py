@@ -266,7 +266,7 @@ def refuse_size(size: tuple[int, int], name: str, times: int = 1) -> None:
 def _bomb(name: str, problem: str) -> DataError:
     return DataError(
         f"{name} is too large ({problem})",
-        fix="cut it into parts, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it; segwright predict reads TIFFs in parts",
+        fix="cut it into parts, raise PIL.Image.MAX_IMAGE_PIXELS if you trust it, or predict it as a TIFF, in parts",
     )
 
 

@@ -78,6 +78,12 @@ def test_addresses_of_many_stores_are_understood(write: Write, converted: Run, a
     assert converted().mask("a").any()
 
 
+@pytest.mark.parametrize("address", ["?d=x%5Ca%20b.jpg", "/data/upload/1/0a1b2c3d-a%20b.jpg", "/x/a b.jpg"])
+def test_an_address_with_escaped_letters_is_understood(write: Write, converted: Run, address: str) -> None:
+    write(task(result(points=PERCENT), image=address), image="a b.jpg")
+    assert converted().mask("a b").any()
+
+
 def test_rectangles_ellipses_and_brush_strokes_are_shapes(write: Write, converted: Run) -> None:
     rgba = np.zeros((*SIZE, 4), np.uint8)
     rgba[INSIDE] = (9, 8, 7, 255)

@@ -137,10 +137,24 @@ def test_a_picture_in_a_neighbouring_folder_is_found(write: Write, picture: Writ
 
 
 @pytest.mark.parametrize(
+    "name", ["../../pictures/a.jpg", "..\\..\\b\\a.jpg", "C:\\me\\a.jpg", "/home/me/a.jpg", "../.."]
+)
+def test_a_path_that_leads_out_is_never_followed_and_the_picture_beside_is_taken(
+    write: Write, converted: Run, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (3, 3)).save(tmp_path / "pictures" / "a.jpg")
+    write(shape(), imagePath=name)
+    result = converted()
+    assert (result.mask("a") > 0).any()
+    assert result.said("leads out of the data set, looked for beside or in their file: 1, first in '")
+
+
+@pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"imagePath": "../../secret.jpg"}, r"'../../secret.jpg', which leads out of the data set"),
-        ({"imagePath": "/etc/passwd"}, "leads out of the data set"),
+        ({"imagePath": "../../secret.jpg", "image": ""}, "has no picture: neither the one that it names"),
+        ({"imagePath": "/etc/passwd", "image": ""}, "has no picture: neither the one that it names"),
         ({"imagePath": "none.jpg", "image": ""}, "has no picture: neither the one that it names"),
         ({"imageData": "!!!", "imagePath": "none.jpg"}, r"a.json.* cannot be read|no base64"),
         ({"imageHeight": 40}, "labels a picture of 64x40 px"),

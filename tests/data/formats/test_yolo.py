@@ -57,7 +57,13 @@ def test_boxes_and_lonely_text_files_are_counted(write: Write, converted: Run) -
 
 
 @pytest.mark.parametrize(
-    ("path", "train"), [("/home/me/data", "images/train"), ("", "../images/train"), (".", "[images/train]")]
+    ("path", "train"),
+    [
+        ("/home/me/data", "images/train"),
+        ("", "../images/train"),
+        (".", "[images/train]"),
+        ("C:\\me", "images\\train"),
+    ],
 )
 def test_paths_of_another_machine_are_found_again(write: Write, converted: Run, path: str, train: str) -> None:
     write(yaml=f"path: '{path}'\ntrain: {train}\nnames: [car, road]\n")
@@ -94,10 +100,18 @@ def test_a_bad_line_is_named_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("train", ["../../other", "/etc", "nowhere"])
-def test_a_split_outside_of_the_data_set_is_refused(write: Write, converted: Run, train: str) -> None:
-    write(yaml=f"test: {train}\nnames: [car, road]\n")
+def test_a_split_outside_of_the_data_set_is_refused(write: Write, converted: Run, tmp_path: Path, train: str) -> None:
+    write(yaml=f"train: {train}\nnames: [car, road]\n")
+    (tmp_path / "source" / "images").rename(tmp_path / "source" / "pictures")
     with pytest.raises(DataError, match="which is no folder of the data set"):
         converted()
+
+
+def test_a_test_split_that_is_nowhere_is_left_out_and_told(write: Write, converted: Run) -> None:
+    write(yaml=f"{YAML}test: ../test/images\n")
+    result = converted()
+    assert result.done.images == {"train": 1, "val": 1}
+    assert result.said("test '../test/images' is not there: left out")
 
 
 def test_names_of_the_wrong_shape_are_refused(write: Write, converted: Run) -> None:

@@ -11,7 +11,7 @@ from PIL import ImageFile
 
 from segwright.data.checks.files import Limits, read_file
 from segwright.data.checks.mask_files import Mask, MaskFiles
-from segwright.data.checks.pictures import Picture, read_picture
+from segwright.data.checks.pictures import Picture, coordinate_system, read_picture
 from segwright.data.checks.problem import BadFileError, Place, Problem, error, warning
 from segwright.data.checks.smeared import smeared
 from segwright.data.checks.totals import SplitTotals
@@ -88,6 +88,8 @@ class PairChecker:
                 picture = read_picture(content, job.image, self._limits)
                 digest = hashlib.sha256(content).digest()
                 self._count_picture(picture, job.image, totals)
+                if (system := coordinate_system(content, job.image)) is not None:
+                    totals.systems[system].add(job.image)
                 problems += picture.problems
             except BadFileError as fault:
                 problems.append(error(fault.code, job.image, fault))

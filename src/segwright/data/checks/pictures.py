@@ -1,5 +1,7 @@
 """A picture file: whether it can be read in full, and what matters about it beside its pixels."""
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +14,14 @@ from segwright.errors import SegmentationError
 from segwright.runtime.bands import read_bands
 from segwright.runtime.images import is_cut
 from segwright.runtime.stored import LYING, stored_as
+from segwright.runtime.windowed import raster_facts
 
 _ORIENTATION = 0x0112
 _EXIF = frozenset(("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"))
 """What Pillow calls the places in a file where the orientation may stand."""
 
-_BEYOND_PILLOW = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x93NUMPY")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BEYOND_PILLOW = (*_TIFF, b"\x93NUMPY")
 """First bytes of TIFFs and arrays, which may have bands that Pillow does not know."""
 
 KINDS = {
@@ -100,6 +104,21 @@ def orientation_of(picture: Image.Image) -> int:
         return 1
     orientation = picture.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
+
+
+def coordinate_system(content: bytes, path: str) -> str | None:
+    """Of a TIFF that says in which it lies, such as ``EPSG:32632``; ``None`` too where rasterio is not installed."""
+    if not content.startswith(_TIFF) or not _has_rasterio():
+        return None
+    try:
+        return raster_facts(Path(path)).crs if stored_as(Path(path)).is_placed else None
+    except SegmentationError:  # such pictures are told where they are read
+        return None
+
+
+@cache
+def _has_rasterio() -> bool:
+    return find_spec("rasterio") is not None
 
 
 def warnings_about(picture: Image.Image, path: str, what: What) -> tuple[Problem, ...]:

@@ -1,7 +1,7 @@
 """What the files of whole splits say together: values, classes, sizes and kinds."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from segwright.data.checks.problem import Place, Problem, count_of, some, warning
 from segwright.data.checks.totals import Files, SplitTotals
@@ -87,6 +87,7 @@ def _shifted(data: SegmentationData, totals: Totals) -> tuple[str, str] | None:
 def check_pictures(totals: Totals) -> Iterator[Problem]:
     """Sizes, channels and bands that differ within a split, alpha, and orientations that masks may not share."""
     yield from _mixed_bands(totals)
+    yield from _mixed_systems(totals)
     for split, part in totals.items():
         if part.turned.count:
             files = part.turned
@@ -124,23 +125,41 @@ def _mixed(code: str, what: str, split: str, groups: Mapping[str, Files], fix: s
 
 def _mixed_bands(totals: Totals) -> Iterator[Problem]:
     """Errors for pictures whose bands are not those of most: a network reads one kind."""
+    found = [
+        (split, kind if kind in part.beyond_rgb else _RGB, files)
+        for split, part in totals.items()
+        for kind, files in part.kinds.items()
+    ]
+    for split, bands, files, usual in _unlike_most(found):
+        message = (
+            f"{count_of(files.count, 'picture')} of {split} {'holds' if files.count == 1 else 'hold'} {bands}, "
+            f"where most hold {usual} (first '{files.first[0]}')"
+        )
+        fix = f"convert to {usual}: a network reads pictures of one kind"
+        yield Problem("mixed-bands", "error", files.first[0], message, fix, files.places, files.count)
+
+
+def _mixed_systems(totals: Totals) -> Iterator[Problem]:
+    """Errors for georeferenced pictures of another coordinate system than most: their pixels mean other lengths."""
+    found = [(split, system, files) for split, part in totals.items() for system, files in part.systems.items()]
+    for split, system, files, usual in _unlike_most(found):
+        message = (
+            f"{count_of(files.count, 'picture')} of {split} {'lies' if files.count == 1 else 'lie'} in {system}, "
+            f"where most lie in {usual} (first '{files.first[0]}')"
+        )
+        fix = f"bring them to {usual}, with gdalwarp -t_srs for example (masks with -r near), or part the set"
+        yield Problem("mixed-crs", "error", files.first[0], message, fix, files.places, files.count)
+
+
+def _unlike_most(found: Sequence[tuple[str, str, Files]]) -> Iterator[tuple[str, str, Files, str]]:
+    """Split, kind and files of those that are not of the most frequent kind, and that kind."""
     counts = Counter[str]()
-    for part in totals.values():
-        for kind, files in part.kinds.items():
-            counts[kind if kind in part.beyond_rgb else _RGB] += files.count
-    if len(counts) < 2:
-        return
-    usual, _ = counts.most_common(1)[0]
-    for split, part in totals.items():
-        for kind, files in part.kinds.items():
-            bands = kind if kind in part.beyond_rgb else _RGB
-            if bands != usual:
-                message = (
-                    f"{count_of(files.count, 'picture')} of {split} {'holds' if files.count == 1 else 'hold'} {bands}, "
-                    f"where most hold {usual} (first '{files.first[0]}')"
-                )
-                fix = f"convert to {usual}: a network reads pictures of one kind"
-                yield Problem("mixed-bands", "error", files.first[0], message, fix, files.places, files.count)
+    for _, kind, files in found:
+        counts[kind] += files.count
+    for split, kind, files in found:
+        usual, _ = counts.most_common(1)[0]
+        if kind != usual:
+            yield split, kind, files, usual
 
 
 def check_absent_splits(data: SegmentationData) -> Iterator[Problem]:

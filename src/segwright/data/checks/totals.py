@@ -39,6 +39,7 @@ class SplitTotals:
         sizes: pictures by (height, width) as shown.
         kinds: pictures by their channels.
         beyond_rgb: pictures by their bands, where they are not read as 8-bit RGB.
+        systems: georeferenced pictures by their coordinate system.
         turned: pairs of one size of which the picture has an EXIF orientation that leaves its size as it is.
         masks: that were read and hold no unknown value.
         pixels: of each value in them.
@@ -53,6 +54,7 @@ class SplitTotals:
     sizes: dict[Size, Files] = field(default_factory=lambda: defaultdict(Files))
     kinds: dict[str, Files] = field(default_factory=lambda: defaultdict(Files))
     beyond_rgb: dict[str, Files] = field(default_factory=lambda: defaultdict(Files))
+    systems: dict[str, Files] = field(default_factory=lambda: defaultdict(Files))
     turned: Files = field(default_factory=Files)
     masks: int = 0
     pixels: Counter[RawValue] = field(default_factory=Counter)
@@ -72,6 +74,8 @@ class SplitTotals:
             self.kinds[kind].merge(files)
         for kind, files in later.beyond_rgb.items():
             self.beyond_rgb[kind].merge(files)
+        for system, files in later.systems.items():
+            self.systems[system].merge(files)
         self.turned.merge(later.turned)
         self.masks += later.masks
         self.pixels.update(later.pixels)

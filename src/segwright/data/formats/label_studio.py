@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,14 +172,15 @@ def _picture_name(task: _Task, where: str) -> str:
 
 
 def _found(pictures: Pictures, name: str, where: str) -> Path:
-    """The picture, also under the name that it had before it was uploaded."""
-    before = _UPLOADED.sub("", name)
-    try:
-        return pictures.find(safe_name(name, where), where)
-    except DataError:
-        if before == name:
-            raise
-    return pictures.find(safe_name(before, where), where)
+    """The picture, also under the name that it had before it was uploaded, or before the address escaped it."""
+    plain = unquote(name).replace("\\", "/").rpartition("/")[2]
+    names = dict.fromkeys((name, plain, _UPLOADED.sub("", name), _UPLOADED.sub("", plain)))
+    for other in list(names)[:-1]:
+        try:
+            return pictures.find(safe_name(other, where), where)
+        except DataError:
+            continue
+    return pictures.find(safe_name(list(names)[-1], where), where)
 
 
 def _draw(results: list[_Result], table: LabelTable, overlap: str, notes: Notes, where: str, size: Size) -> IntArray:

@@ -103,7 +103,7 @@ def _labels(files: dict[Path, _File], notes: Notes) -> list[str]:
 
 def _sample(path: Path, content: _File, root: Path, table: LabelTable, overlap: str, notes: Notes) -> Sample:
     split, _, key = place_of(path.relative_to(root))
-    image = _picture(path, content, root)
+    image = _picture(path, content, root, notes)
     size = None
     if content.imageHeight is not None and content.imageWidth is not None:
         size = content.imageHeight, content.imageWidth
@@ -111,20 +111,15 @@ def _sample(path: Path, content: _File, root: Path, table: LabelTable, overlap: 
     return Sample("/".join(key), split, image or partial(_embedded, path), draw, str(path), size)
 
 
-def _picture(path: Path, content: _File, root: Path) -> Path | None:
-    """The picture that a file names, or the one beside it of the same name; ``None`` where it may lie inside.
-
-    Raises:
-        DataError: a name that leads out of the data set.
-    """
+def _picture(path: Path, content: _File, root: Path, notes: Notes) -> Path | None:
+    """The picture that a file names, or the one beside it of the same name; ``None`` where it may lie inside."""
     name = PurePosixPath((content.imagePath or "").replace("\\", "/"))
     if "\0" not in str(name):
         named = Path(os.path.normpath(path.parent / name))  # a link may lead out: the user has set it
         if not named.absolute().is_relative_to(os.path.normpath(root.absolute())) or ":" in str(name)[:2]:
-            raise DataError(
-                f"'{path}' names the picture '{name}', which leads out of the data set",
-                fix="put the picture beside the JSON file, and write its bare name into imagePath",
-            )
+            # Of another machine, or of a folder that was not handed on: never followed.
+            notes.count("pictures whose imagePath leads out of the data set, looked for beside or in their file", path)
+            named = path.with_name(name.name) if name.name not in ("", "..") else path
         if named.is_file() and named.suffix.lower() in SUFFIXES:
             return named
     beside = (path.with_suffix(end) for suffix in SUFFIXES for end in (suffix, suffix.upper()))
