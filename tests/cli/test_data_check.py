@@ -47,6 +47,15 @@ def test_bad_mask_exits_3_and_is_named(segwright: Command, copy: Path) -> None:
     assert {"code", "severity", "file", "message", "fix"} <= problem.keys()
 
 
+def test_what_a_mended_copy_does_not_have_is_followed_by_the_command_that_writes_one(
+    segwright: Command, copy: Path
+) -> None:
+    (copy / "masks" / "val" / "scene_0000.png").unlink()
+    result = segwright("data", "check", copy, "--no-html")
+    assert result.code == 3
+    assert result.err.endswith(f"next: segwright data check {copy} --fix NEW\n")
+
+
 def test_missing_folder_suggests_the_nearest(segwright: Command, copy: Path) -> None:
     result = segwright("data", "check", copy.with_name("copi"))
     assert (result.code, result.out) == (3, "")

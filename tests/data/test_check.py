@@ -286,8 +286,24 @@ def test_a_split_that_training_needs_and_nobody_gives_is_a_warning(root: Path, k
     assert (problem.code, problem.severity) == (f"no-{absent}-split", "warning")
     assert problem.file == str(root / "data.yaml")
     assert problem.message == f"data set 'data' has no split '{absent}', which training needs"
-    assert problem.fix == f"add '{absent}: {{images: ..., masks: ...}}' to data.yaml"
+    assert problem.fix.startswith(
+        f"add '{absent}: {{images: ..., masks: ...}}' to data.yaml, or share the pictures out:"
+    )
     assert check_data(root, splits=[kept]).problems == ()
+
+
+def test_of_a_long_table_the_classes_without_a_pixel_are_one_warning(root: Path) -> None:
+    text = (root / "data.yaml").read_text()
+    more = "".join(f", {index}: class {index}" for index in range(3, 20))
+    (root / "data.yaml").write_text(text.replace("2: car", f"2: car{more}"))
+    report = check_data(root)
+    assert [(problem.code, problem.count) for problem in report.problems] == [("class-absent", 17)] * 2
+    train, val = (problem.message for problem in report.problems)
+    assert train.startswith(
+        "17 classes have no pixel in the 5 masks of train: they are never trained: class 3, class 4"
+    )
+    assert train.endswith("class 12 and 7 others")
+    assert "the 3 masks of val: they cannot be scored there: class 3" in val
 
 
 @pytest.mark.parametrize(

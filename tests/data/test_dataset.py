@@ -42,7 +42,7 @@ def pairing_error(root: Path) -> DataError:
         (HEAD + "classes: {true: sky}\n", "class 'True: sky' is not a number and a name"),
         (HEAD + "classes: [sky, road, sky]\n", "class name 'sky' stands twice"),
         (HEAD + "classes: [sky, ignore]\n", "class name 'ignore' stands twice or is reserved"),
-        (THREE + "palette: {sky: [1, 2, 3], road: [1, 2, 3]}\n", "two classes share a colour"),
+        (THREE + "palette: {sky: [1, 2, 3], road: [1, 2, 3]}\n", "'sky' and 'road' are [1, 2, 3]"),
         (THREE + "palette: {rod: [1, 2, 3]}\n", "palette names the unknown class 'rod'; did you mean 'road'?"),
         (THREE + "palette: {sky: [1, 2]}\n", "'[1, 2]' is no colour"),
         (THREE + "palette: {sky: [1, 2, 256]}\n", "leaves 0..255"),
@@ -241,3 +241,11 @@ def test_masks_named_with_an_ending_are_told_when_pairs_are_read(write_data: Cal
         path.rename(path.with_stem(f"{path.stem}_L"))
     with pytest.raises(DataError, match="the masks' names end in '_L'"):
         load_data(root).pairs("train")
+
+
+def test_a_split_that_is_missing_can_be_shared_out(write_data: Callable[..., Path]) -> None:
+    data = load_data(write_data(yaml="", counts={"train": 2}))
+    with pytest.raises(DataError, match=r"has no split 'val'; it has: train; .* segwright data split .* --to NEW"):
+        data.folders_of("val")
+    with pytest.raises(DataError, match=r"has no split 'vall'; it has: train$"):
+        data.folders_of("vall")

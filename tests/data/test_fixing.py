@@ -111,6 +111,8 @@ def test_masks_of_0_and_255_get_a_map(write_data: WriteData) -> None:
     for path in (root / "masks").rglob("*.png"):
         Image.fromarray(((array(path) == 1) * 255).astype(np.uint8)).save(path)
     assert not check_data(root).ok
+    (root / "masks" / "val" / "val_5.png").unlink()  # a link to nowhere says nothing about the values
+    (root / "masks" / "val" / "val_5.png").symlink_to("nowhere.png")
     record, out = fix(root)
     assert list(record.mended) == ["masks of 0 and 255: 255 is 'crack' in data.yaml"]
     assert first(out).read_bytes() == first(root).read_bytes()
@@ -190,6 +192,16 @@ def test_what_cannot_be_read_or_has_no_partner_is_left_out_and_listed(root: Path
     head = (out / "data.yaml").read_text().splitlines()
     assert head[0].startswith("# mended copy of ")
     assert any("left out: pictures without a mask: 1, first '" in line for line in head)
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_a_link_to_nowhere_is_left_out_like_any_file_that_cannot_be_read(root: Path, kind: str) -> None:
+    path = first(root, kind)
+    path.unlink()
+    path.symlink_to(root / "nowhere.png")
+    record, _ = fix(root)
+    assert list(record.left_out.values()) == [[str(path)]]
+    assert record.images == {"train": 4, "val": 3}
 
 
 def test_a_picture_of_val_is_taken_out_of_train_and_not_out_of_val(root: Path) -> None:

@@ -177,6 +177,8 @@ def test_another_number_of_bands_names_both(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", values(4, "uint16"))
     with pytest.raises(DataError, match=r"a\.tif' has 4 bands, and 3 are wanted"):
         read_bands(path, 3)
+    with pytest.raises(DataError, match=r"has 4 bands, and 1 is wanted; give pictures of 1 band, or"):
+        read_bands(path, 1)
     with pytest.raises(DataError, match=r"np\.moveaxis"):
         as_bands(np.zeros((4, 6, 9), np.uint16), 4, "the picture")
 

@@ -41,6 +41,7 @@ def check(
 ) -> None:
     """Read every picture and mask, and list what is wrong; exit code 3 when something must be mended."""
     from segwright.data import check_data
+    from segwright.data.fixing import MENDABLE
 
     if html is not None and no_html:
         raise ConfigError("--html and --no-html exclude each other", fix="give one of them")
@@ -61,6 +62,8 @@ def check(
     elif fix is not None:
         print_report(last.report, last.data)
     if not last.report.ok:
+        if fix is None and not MENDABLE.isdisjoint(problem.code for problem in report.problems):
+            say_next("data", "check", data, "--fix", "NEW")
         raise typer.Exit(3)
     if {"train", "val"} <= last.data.folders.keys():
         say_next("train", last.folder, "--model", "fast_scnn")

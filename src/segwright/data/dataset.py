@@ -99,10 +99,13 @@ class SegmentationData:
             DataError: no such split.
         """
         if split not in self.folders:
-            raise DataError(
-                f"data set '{self.name}' has no split '{split}'",
-                fix=f"it has: {', '.join(self.folders)}; add '{split}: {{images: ..., masks: ...}}' to data.yaml",
-            )
+            fix = f"it has: {', '.join(self.folders)}"
+            if split in SPLITS:
+                fix += (
+                    f"; add '{split}: {{images: ..., masks: ...}}' to data.yaml, or share the pictures out: "
+                    f"segwright data split {self.source or 'DATA'} --to NEW"
+                )
+            raise DataError(f"data set '{self.name}' has no split '{split}'", fix=fix)
         return self.folders[split]
 
     def to_yaml(self, root: Path) -> str:
@@ -319,8 +322,13 @@ def stated_palette(value: object, classes: Sequence[str], path: Path) -> dict[st
             f"'{path}': palette must map class names to colours", fix="write 'palette: {road: [128, 64, 128]}'"
         )
     palette = {_known_class(name, classes, path, "palette"): _colour(colour, path) for name, colour in value.items()}
-    if len(set(palette.values())) < len(palette):
-        raise DataError(f"'{path}': two classes share a colour in palette", fix="give each class its own colour")
+    owner: dict[Colour, str] = {}
+    for name, colour in palette.items():
+        if (first := owner.setdefault(colour, name)) != name:
+            raise DataError(
+                f"'{path}': two classes share a colour in palette: '{first}' and '{name}' are {list(colour)}",
+                fix="give each class its own colour",
+            )
     return palette
 
 

@@ -29,6 +29,14 @@ _MOST_THREADS = 8  # each holds one pair in memory
 _SAME_SHAPE = 0.02
 """By how much the sides' ratio of a mask may differ from its picture's where it is enlarged or reduced."""
 
+MENDABLE = frozenset(
+    (
+        *("orientation-mismatch", "missing-mask", "missing-picture", "duplicate-stem"),
+        *("unreadable-picture", "unreadable-mask", "too-large"),
+    )
+)
+"""Codes of errors that a mended copy does not have: the file is turned or left out."""
+
 
 @dataclass
 class Mending:
@@ -167,8 +175,10 @@ def _show_the_same(first: Path, second: Path) -> bool:
 
 def _without_repeated(pairs: Sequence[_Pair], record: Mending) -> list[_Pair]:
     """The pairs without those of train whose picture stands in another split as well, byte by byte."""
+    readable = [index for index, pair in enumerate(pairs) if os.access(pair.image, os.R_OK)]  # a link may lead nowhere
     repeated = set()
-    for same in equal_files([pair.image for pair in pairs]):
+    for places in equal_files([pairs[index].image for index in readable]):
+        same = [readable[place] for place in places]
         elsewhere = {pairs[index].image for index in same if pairs[index].split != "train"}
         repeated |= {index for index in same if pairs[index].split == "train"} if elsewhere else set()
         # The only picture of a recognised folder is in two splits.
@@ -185,7 +195,7 @@ def _labels(data: SegmentationData, pairs: Sequence[_Pair], record: Mending) -> 
         return labels
     for pair in pairs:
         try:
-            raw = grey_of(MaskFiles(_limits()).read(pair.mask.read_bytes(), str(pair.mask)).pixels())
+            raw = grey_of(_read_mask(pair.mask).pixels())
         except BadFileError:
             continue
         values |= set(np.unique(raw).tolist()) if raw.ndim == 2 else {-1}
@@ -196,6 +206,10 @@ def _labels(data: SegmentationData, pairs: Sequence[_Pair], record: Mending) -> 
     record.mended[f"masks of 0 and 255: 255 is '{labels.classes[1]}' in data.yaml"] = [str(pair.mask) for pair in pairs]
     ignore = tuple(value for value in labels.ignore if value != 255)
     return replace(labels, ignore=ignore, map={**(labels.map or {}), 255: labels.classes[1]})
+
+
+def _read_mask(path: Path) -> Mask:
+    return MaskFiles(_limits()).read(read_file(str(path), "mask", _limits()), str(path))
 
 
 def _limits() -> Limits:

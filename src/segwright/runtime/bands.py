@@ -115,8 +115,9 @@ def as_bands(pixels: NDArray[Any], bands: int, name: str) -> BandArray:
         values: BandArray = pixels.astype(dtype, copy=False)
     if dtype == "float32" and not (finite := np.isfinite(values)).all():
         count = values.size - int(finite.sum())
+        what = "value that is" if count == 1 else "values that are"
         raise DataError(
-            f"{name} holds {count} values that are NaN or infinite", fix="fill them, with the band's mean for example"
+            f"{name} holds {count} {what} NaN or infinite", fix="fill them, with the band's mean for example"
         )
     return values
 
@@ -165,7 +166,9 @@ def _turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _other_count(name: str, found: int, wanted: int, hint: str = "") -> DataError:
+    bands = {1: "1 band"}
+    given, needed = bands.get(found, f"{found} bands"), bands.get(wanted, f"{wanted} bands")
     return DataError(
-        f"{name} has {found} {'band' if found == 1 else 'bands'}, and {wanted} are wanted{hint}",
-        fix=f"give pictures of {wanted} bands, or a network that was trained on {found} (--set data.bands={found})",
+        f"{name} has {given}, and {wanted} {'is' if wanted == 1 else 'are'} wanted{hint}",
+        fix=f"give pictures of {needed}, or a network that was trained on {found} (--set data.bands={found})",
     )

@@ -152,6 +152,22 @@ def test_the_matrix_of_a_matlab_file_is_the_mask(picture: Write, converted: Run,
     assert (result.mask("a") == mask).all()
 
 
+def test_matlab_files_in_another_folder_are_found_by_their_names(
+    picture: Write, converted: Run, tmp_path: Path
+) -> None:
+    needs("scipy")
+    from scipy.io import savemat
+
+    picture("img/a.jpg")
+    for folder in ("cls", "inst"):
+        (tmp_path / "source" / folder).mkdir()
+        savemat(tmp_path / "source" / folder / "a.mat", {"S": values(0, 1)})
+    with pytest.raises(DataError, match=r"cls/a.mat' and '.*inst/a.mat' stand for the same picture"):
+        converted(name="mat")
+    (tmp_path / "source/inst/a.mat").unlink()
+    assert (converted(name="mat").mask("a") == values(0, 1)).all()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

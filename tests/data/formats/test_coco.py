@@ -164,7 +164,7 @@ BAD: list[tuple[object, str]] = [
     (content(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), "class name 'a' stands twice"),
     (content(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "category id 1 twice"),
     (content(images=[{"id": 7, "file_name": "a.jpg"}] * 2), "image id twice"),
-    (content(images=[{"id": i, "file_name": "a.jpg"} for i in (7, 8)]), "two pictures .* called 'a'"),
+    (content(images=[{"id": i, "file_name": "a.jpg"} for i in (7, 8)]), "a.jpg' is labelled twice"),
     (content(images=[{"id": 7, "file_name": "a.jpg", "width": 10**9, "height": 10**9}]), "but '.*' has 64x48"),
 ]
 

@@ -106,6 +106,13 @@ def test_two_pictures_of_one_name_are_refused(picture: Write, label: Write, conv
         converted()
 
 
+def test_a_picture_that_is_listed_twice_is_refused(picture: Write, label: Write, converted: Run) -> None:
+    picture("a.jpg")
+    label("a.jpg", "a.jpg")
+    with pytest.raises(DataError, match=r"picture '.*a.jpg' is labelled twice; remove one of its two entries"):
+        converted()
+
+
 def test_a_damaged_picture_leaves_nothing_behind(picture: Write, label: Write, converted: Run, tmp_path: Path) -> None:
     for index in range(3):
         picture(f"{index}.jpg")
@@ -133,6 +140,8 @@ def test_a_large_picture_is_refused(picture: Write, label: Write, converted: Run
         ({"levels": (0, 255), "classes": ("a",)}, "2 levels and 1 class"),
         ({"overlap": "none"}, "--overlap must be area or order"),
         ({"background": " "}, "--background is empty"),
+        ({"classes": ("a", "b", "a")}, "--classes names 'a' twice"),
+        ({"levels": (0, 255, 0)}, "takes two or more grey levels"),
         ({"ignore": ("bus",)}, "--ignore names 'bus', which is no label of the data"),
         ({"classes": ("bus",)}, "--classes leaves out the label 'car'"),
     ],

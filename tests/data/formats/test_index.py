@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segwright.data.masks import read_raw_mask
 from segwright.errors import ConfigError, DataError
 
 from .conftest import SIZE, Converted
@@ -71,7 +72,75 @@ def test_two_masks_of_a_picture_are_refused(masks: np.ndarray, mask_file: Write,
 
 def test_a_folder_without_labels_names_the_formats(picture: Write, converted: Run) -> None:
     picture("a.png")
-    with pytest.raises(ConfigError, match=r"no format that is recognised; name it with --from voc\|coco"):
+    with pytest.raises(ConfigError, match=r"no format that is recognised; call folders .* --from voc\|coco"):
+        converted()
+
+
+def test_pictures_of_which_none_is_known_as_a_mask_are_refused(
+    picture: Write, mask_file: Write, converted: Run
+) -> None:
+    picture("photos_raw/a.jpg")
+    mask_file("truth_raw/a.png", np.zeros(SIZE, np.uint8))
+    with pytest.raises(DataError, match=r"2 pictures, and none is known as a mask .* call the folders 'images'"):
+        converted(name="index")
+
+
+def test_masks_in_another_folder_are_found_by_their_names_alone(
+    picture: Write, mask_file: Write, converted: Run
+) -> None:
+    for number in (1, 2):
+        picture(f"images/{number}.jpg")
+        mask_file(f"annotations/trimaps/{number}_mask.png", np.full(SIZE, number, np.uint8))
+    result = converted()
+    assert result.said("masks lie in other folders than their pictures: paired by their names alone")
+    found = {
+        pair.mask.stem: read_raw_mask(pair.mask) for split in ("train", "val") for pair in result.data.pairs(split)
+    }
+    assert {stem: set(np.unique(mask)) for stem, mask in found.items()} == {"1": {1}, "2": {2}}
+
+
+def test_a_name_of_two_pictures_is_not_guessed(picture: Write, mask_file: Write, converted: Run) -> None:
+    picture("images/b/1.jpg")
+    picture("images/c/1.jpg")
+    mask_file("masks/d/1.png", np.zeros(SIZE, np.uint8))
+    with pytest.raises(DataError, match=r"1 file without picture: '.*masks/d/1.png'"):
+        converted()
+
+
+def test_a_mask_of_another_folder_is_not_taken_where_others_have_their_own(
+    masks: np.ndarray, picture: Write, mask_file: Write, converted: Run
+) -> None:
+    picture("images/train/x/b.png")
+    mask_file("masks/train/y/b.png", masks)
+    with pytest.raises(DataError, match=r"1 file without picture: '.*y/b.png'"):
+        converted()
+
+
+HEAD = "Pixel Value, Class\n"
+
+
+def test_roboflows_table_names_the_values(masks: np.ndarray, converted: Run, tmp_path: Path) -> None:
+    (tmp_path / "source" / "_classes.csv").write_text("filename, dog, cat\na.png, 1, 0\n")
+    for folder in ("images", "masks"):
+        (tmp_path / "source" / folder / "_classes.csv").write_text(f"{HEAD}0, sky\n1, road\n2, big car\n")
+    result = converted()
+    assert result.data.classes == ("sky", "road", "big car")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0, sky\n2, road\n", "does not number its classes from 0"),
+        ("0, sky\n1, sky\n", "'sky' stands twice"),
+        ("0, road\n1, sky\n", "name other classes"),
+    ],
+)
+def test_a_table_that_says_nothing_clear_is_refused(
+    masks: np.ndarray, converted: Run, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "source" / "images" / "_classes.csv").write_text(f"{HEAD}0, sky\n1, road\n")
+    (tmp_path / "source" / "masks" / "_classes.csv").write_text(HEAD + text)
+    with pytest.raises(DataError, match=message):
         converted()
 
 

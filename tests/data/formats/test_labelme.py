@@ -115,6 +115,13 @@ def test_special_labels_are_ignored_and_background(write: Write, converted: Run)
     assert result.mask("a")[0, 5] == 0
 
 
+def test_a_class_that_data_yaml_cannot_hold_is_refused(write: Write, converted: Run, tmp_path: Path) -> None:
+    write(shape("ignore"))
+    with pytest.raises(DataError, match=r"has a class called 'ignore', .* leave --ignore none out"):
+        converted(ignore=("none",))
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_txt_orders_the_classes(write: Write, converted: Run, tmp_path: Path) -> None:
     write(shape("car"))
     (tmp_path / "source" / "labels.txt").write_text("__ignore__\n_background_\nvan\ncar\n")

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from segwright.data.checks.problem import Problem, count_of, warning
+from segwright.data.checks.problem import Problem, count_of, some, warning
 from segwright.data.checks.totals import SplitTotals
 from segwright.data.dataset import SegmentationData
 
 _LEAST_SHARE = 1e-4
+_LISTED = 3
+"""Classes without a pixel that get a warning each."""
 _FEW_MASKS, _OF_MASKS = 3, 12
 """A class in fewer masks than the first is told, in splits of at least as many as the second."""
 
@@ -43,17 +45,33 @@ def check_classes(
 def _absent(
     data: SegmentationData, split: str, part: SplitTotals, counts: Mapping[str, Sequence[int]], folder: str
 ) -> Iterator[Problem]:
+    """Classes without a pixel; of a long table, whose classes a small data set need not hold, one warning for all."""
+    absent: list[str] = []
+    only_in_val: list[str] = []
     for index, name in enumerate(data.classes):
-        if counts[split][index]:
-            continue
-        where = f"class '{name}' has no pixel in the {part.masks} masks of {split}"
-        fix = f"add pictures of '{name}' to {split}, or remove the class from data.yaml"
-        if split != "train":
-            yield warning("class-absent", folder, f"{where}: it cannot be scored there", fix)
-        elif "val" in counts and counts["val"][index]:
-            yield warning("class-only-in-val", folder, f"{where}, but in val: it is never trained and scores 0", fix)
-        else:
-            yield warning("class-absent", folder, f"{where}: it is never trained", fix)
+        if not counts[split][index]:
+            is_in_val = split == "train" and "val" in counts and counts["val"][index]
+            (only_in_val if is_in_val else absent).append(name)
+    where = f"the {count_of(part.masks, 'mask')} of {split}"
+    what = ("is never trained", "are never trained") if split == "train" else ("cannot be scored there",) * 2
+    yield from _without_pixel("class-absent", absent, where, what, split, folder)
+    what = "is never trained and scores 0", "are never trained and score 0"
+    yield from _without_pixel("class-only-in-val", only_in_val, f"{where}, but in val", what, split, folder)
+
+
+def _without_pixel(
+    code: str, names: Sequence[str], where: str, what: tuple[str, str], split: str, folder: str
+) -> Iterator[Problem]:
+    if len(names) > _LISTED:
+        message = f"{len(names)} classes have no pixel in {where}: they {what[1]}: {some(names, 10)}"
+        fix = (
+            f"add pictures of them to {split}, or remove them from data.yaml; keep them where the table is a given one"
+        )
+        yield warning(code, folder, message, fix, len(names))
+        return
+    for name in names:
+        message = f"class '{name}' has no pixel in {where}: it {what[0]}"
+        yield warning(code, folder, message, f"add pictures of '{name}' to {split}, or remove the class from data.yaml")
 
 
 def _near_empty(
@@ -88,4 +106,6 @@ def _one_sided(
     share = counts[-1] / sum(counts)
     if share > 0.5:
         message = f"{100 * share:.0f} % of the pixels of {split} are left out of loss and scores"
-        yield warning("mostly-ignored", folder, message, "nothing, where it is meant; else mend 'ignore' in data.yaml")
+        yield warning(
+            "mostly-ignored", folder, message, "nothing to do where it is meant; else mend 'ignore' in data.yaml"
+        )

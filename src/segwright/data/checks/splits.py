@@ -100,17 +100,17 @@ def check_pictures(totals: Totals) -> Iterator[Problem]:
             yield Problem("orientation", "warning", files.first[0], message, fix, files.places, files.count)
         plain = {kind: files for kind, files in part.kinds.items() if kind not in part.beyond_rgb}
         if len(plain) > 1:
-            fix = "nothing, where it is meant: all are read as RGB, grey in all three channels"
+            fix = "nothing to do where it is meant: all are read as RGB, grey in all three channels"
             yield _mixed("mixed-channels", "are of {} kinds", split, plain, fix)
         with_alpha = {kind: files for kind, files in plain.items() if "alpha" in kind}
         if with_alpha:
             count, first = sum(files.count for files in with_alpha.values()), next(iter(with_alpha.values())).first[0]
             message = f"alpha of {count_of(count, 'picture')} of {split} is dropped (first '{first}')"
-            fix = "nothing, where transparent pixels show what they should; else save the pictures without alpha"
+            fix = "nothing to do where transparent pixels show what they should; else save the pictures without alpha"
             yield warning("alpha-dropped", first, message, fix, count)
         if len(part.sizes) > 1:
             sizes = {f"{width}x{height}": files for (height, width), files in part.sizes.items()}
-            fix = "nothing, where it is meant: training crops, and scores are taken at each picture's own size"
+            fix = "nothing to do where it is meant: training crops, and scores are taken at each picture's own size"
             yield _mixed("mixed-sizes", "have {} sizes (width x height)", split, sizes, fix)
 
 
@@ -170,6 +170,7 @@ def check_absent_splits(data: SegmentationData) -> Iterator[Problem]:
             fix = f"add '{split}: {{images: ..., masks: ...}}' to data.yaml"
             if data.understood:
                 fix = f"add folders of pictures and masks for {split}, named like those of {', '.join(data.folders)}"
+            fix += f", or share the pictures out: segwright data split {data.source or 'DATA'} --to NEW"
             yield warning(f"no-{split}-split", data.source or data.name, message, fix)
 
 

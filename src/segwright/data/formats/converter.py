@@ -17,7 +17,7 @@ from segwright.data.formats.files import SUFFIX_OF, TURNED_BACK, PictureSize, pi
 from segwright.data.formats.outside import OutsideMasks
 from segwright.data.formats.reading import IntArray, Options, Reading, Sample, Size
 from segwright.data.formats.registry import read_source
-from segwright.data.masks import Labels, ignore_index_of
+from segwright.data.masks import IGNORE, Labels, ignore_index_of
 from segwright.data.sharing import share_stems
 from segwright.data.writing import check_target, naming_os_errors, write_head
 from segwright.errors import DataError
@@ -115,6 +115,11 @@ def _place(reading: Reading, source: Path) -> list[tuple[str, Sample]]:
         raise DataError(f"'{source}' has no labelled picture", fix="add pictures with their labels")
     if len(reading.classes) > _MOST_CLASSES:
         raise DataError(f"'{source}' has {len(reading.classes)} classes", fix=f"the limit is {_MOST_CLASSES}")
+    if IGNORE in reading.classes:
+        raise DataError(
+            f"'{source}' has a class called '{IGNORE}', a word that data.yaml keeps for pixels without a class",
+            fix="leave --ignore none out, or rename it",
+        )
     homeless = [sample.stem for sample in reading.samples if sample.split is None]
     train, val = share_stems(homeless)
     if len(set(homeless)) == len(reading.samples) == 1:
@@ -134,6 +139,8 @@ def _place(reading: Reading, source: Path) -> list[tuple[str, Sample]]:
         other = seen.setdefault(key, sample)
         if other is not sample:
             names = [str(s.image) if isinstance(s.image, Path) else s.where for s in (other, sample)]
+            if names[0] == names[1]:
+                raise DataError(f"picture '{names[0]}' is labelled twice", fix="remove one of its two entries")
             raise DataError(
                 f"two pictures of {split} would be called '{sample.stem}': '{names[0]}' and '{names[1]}'",
                 fix="rename one of the two, or remove its labels",

@@ -24,7 +24,17 @@ from segwright.data.formats.fill import (
     tell_outside,
 )
 from segwright.data.formats.pairs import place_of
-from segwright.data.formats.reading import IntArray, LabelTable, Notes, Options, Reading, Sample, Size, label_table
+from segwright.data.formats.reading import (
+    IntArray,
+    LabelTable,
+    Notes,
+    Options,
+    Reading,
+    Sample,
+    Size,
+    counted,
+    label_table,
+)
 from segwright.data.formats.tables import find_classes
 from segwright.errors import DataError
 from segwright.runtime.images import SUFFIXES
@@ -85,7 +95,8 @@ def read(source: Path, options: Options) -> Reading:
     samples = [_sample(path, content, root, table, overlap, notes) for path, content in files.items()]
     tell_unnamed(root, samples, notes)
     shapes = sum(len(content.shapes) for content in files.values())
-    understood = f"LabelMe: {len(samples)} JSON files, {len(labels)} labels, {shapes} shapes"
+    found = f"{counted(len(samples), 'JSON file')}, {counted(len(labels), 'label')}, {counted(shapes, 'shape')}"
+    understood = f"LabelMe: {found}"
     return Reading(understood, table.classes, samples, notes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from segwright.data.formats.files import files_below
-from segwright.data.formats.pairs import MaskPair, place_of, samples_of
+from segwright.data.formats.pairs import Key, MaskPair, place_of, samples_of
 from segwright.data.formats.reading import IntArray, Notes, Options, Reading, counted
 from segwright.data.formats.tables import Decoder, find_classes
 from segwright.errors import DataError
@@ -46,20 +46,26 @@ def read(source: Path, options: Options) -> Reading:
 
 def _pairs(source: Path) -> list[MaskPair]:
     files = files_below(source, (".mat",)) if source.is_dir() else []
-    pictures = {}
+    pictures: dict[tuple[str | None, Key], Path] = {}
+    of_name: dict[tuple[str | None, str], list[tuple[str | None, Key]]] = {}
     for path in files_below(source, SUFFIXES) if files else []:
-        place = place_of(path.relative_to(source))
-        pictures[place.split, place.key] = path
-    pairs = []
+        split, _, key = place_of(path.relative_to(source))
+        pictures[split, key] = path
+        of_name.setdefault((split, key[-1]), []).append((split, key))
+    pairs: dict[tuple[str | None, Key], MaskPair] = {}
     for path in files:
-        place = place_of(path.relative_to(source))
-        image = pictures.get((place.split, place.key))
-        if image is None:
+        split, _, key = place_of(path.relative_to(source))
+        own = [(split, key)] if (split, key) in pictures else of_name.get((split, key[-1]), [])  # SBD: img/a, cls/a
+        if len(own) != 1:
             raise DataError(f"'{path}' has no picture of its name", fix="add the picture, or remove the file")
-        pairs.append(MaskPair("/".join(place.key), place.split, image, path))
+        pair = MaskPair("/".join(own[0][1]), split, pictures[own[0]], path)
+        if pairs.setdefault(own[0], pair) != pair:
+            raise DataError(
+                f"'{pairs[own[0]].mask}' and '{path}' stand for the same picture", fix="keep one of the two"
+            )
     if not pairs:
         raise DataError(f"'{source}' holds no MATLAB file", fix="give the folder of pictures and .mat files")
-    return pairs
+    return list(pairs.values())
 
 
 def _decode(decoder: Decoder, path: Path) -> IntArray:

@@ -78,6 +78,14 @@ def find_mask_pairs(root: Path, options: Options, notes: Notes) -> list[MaskPair
             lonely.append(path)
         else:
             _put(found, exact, path)
+    if images and not masks:
+        raise DataError(
+            f"'{root}' holds {counted(len(images), 'picture')}, and none is known as a mask by its folder or its name",
+            fix="call the folders 'images' and 'masks', or end the masks' names in _mask",
+        )
+    if lonely and not found:
+        notes.say("masks lie in other folders than their pictures: paired by their names alone")
+        lonely = _by_name_alone(lonely, places, short, found)
     _refuse_lonely(lonely, "picture")
     missing = [path for place, path in images.items() if place not in found]
     untold = [path for path in missing if places[path].split == "test"]
@@ -85,6 +93,31 @@ def find_mask_pairs(root: Path, options: Options, notes: Notes) -> list[MaskPair
         notes.count("pictures of test without mask, left out", untold[0], len(untold))
     _refuse_lonely([path for path in missing if not found or places[path].split != "test"], "mask")
     return [MaskPair("/".join(key), split, images[split, key], mask) for (split, key), mask in found.items()]
+
+
+def _by_name_alone(
+    masks: list[Path],
+    places: dict[Path, Place],
+    images: dict[tuple[str | None, Key], tuple[str | None, Key]],
+    found: dict[tuple[str | None, Key], Path],
+) -> list[Path]:
+    """Masks that lie in other folders than their pictures, as annotations/trimaps/a.png: those of no picture are left.
+
+    A name must be that of one picture alone, and ``found`` gets the pairs.
+    """
+    of_name: dict[tuple[str | None, str], list[tuple[str | None, Key]]] = {}
+    for (split, key), place in images.items():
+        of_name.setdefault((split, key[-1]), []).append(place)
+    lonely = []
+    for path in masks:
+        split, _, key = places[path]
+        names = dict.fromkeys((key[-1], _MASK_ENDING.sub("", key[-1])))
+        own = next((own for name in names if (own := of_name.get((split, name)))), [])
+        if len(own) == 1:
+            _put(found, own[0], path)
+        else:
+            lonely.append(path)
+    return lonely
 
 
 def place_of(path: Path) -> Place:

@@ -74,10 +74,15 @@ class Options:
             )
         if self.max_bytes < 1:
             raise ConfigError(f"--max-bytes must be 1 or above, got {self.max_bytes}", fix="leave it out for 2 GB")
-        if self.levels and (len(set(self.levels)) < 2 or not all(0 <= level < 65536 for level in self.levels)):
+        if self.levels and (
+            len(set(self.levels)) < max(2, len(self.levels)) or not all(0 <= level < 65536 for level in self.levels)
+        ):
             raise ConfigError(
                 f"--levels takes two or more grey levels, got {list(self.levels)}", fix="write for example 0,127,254"
             )
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ConfigError(f"--classes names '{twice}' twice", fix="give each class its own name")
         if self.overlap not in (None, "area", "order"):
             raise ConfigError(f"--overlap must be area or order, got '{self.overlap}'", fix="give one of the two")
         if self.levels and self.classes and len(self.levels) != len(self.classes):

@@ -130,7 +130,8 @@ def choose(source: Path, options: Options) -> str:
             return next(iter(evidence))
     raise ConfigError(
         f"'{source}' is in no format that is recognised",
-        fix=f"name it with --from {'|'.join(FORMATS)}, which tells what is missing",
+        fix="call folders of pictures and masks 'images' and 'masks', or say what it is, to hear what is missing: "
+        f"--from {'|'.join(FORMATS)}",
     )
 
 

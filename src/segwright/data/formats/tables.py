@@ -16,6 +16,7 @@ from segwright.info import Colour
 
 COLOUR_FILES = ("class_dict.csv", "labelmap.txt", "label_colors.txt", "colormap.txt", "palette.txt", "classes.csv")
 NAME_FILES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "label_names.txt")
+_NUMBERED = "_classes.csv"
 
 _MOST_BYTES = 1 << 20  # a table of 65535 classes is smaller
 
@@ -44,7 +45,7 @@ def find_classes(root: Path, options: Options) -> Classes | None:
     for name in NAME_FILES:
         if (root / name).is_file():
             return _read_names(root / name)
-    return None
+    return _read_numbered(root)
 
 
 def read_colours(path: Path) -> Classes:
@@ -100,6 +101,24 @@ def _read_names(path: Path) -> Classes:
     names = [re.sub(r"^\d+\s*[:,]\s*", "", line).strip() for line in lines]
     refuse_bad_names(names, path)
     return Classes(tuple(names), (), str(path))
+
+
+def _read_numbered(root: Path) -> Classes | None:
+    """Roboflow's _classes.csv of mask values and names, in the folder of each split."""
+    found: Classes | None = None
+    for path in [root / _NUMBERED, *sorted(root.glob(f"*/{_NUMBERED}"))]:
+        lines = [line for _, line in _lines(path)] if path.is_file() else []
+        if not lines or not lines[0].lower().startswith("pixel value"):  # the same name serves for labels of pictures
+            continue
+        rows = [line.partition(",")[::2] for line in lines[1:]]
+        if [value.strip() for value, _ in rows] != [str(number) for number in range(len(rows))]:
+            raise DataError(f"'{path}' does not number its classes from 0 without gaps", fix="name them by --classes")
+        names = tuple(name.strip() for _, name in rows)
+        refuse_bad_names(names, path)
+        if found is not None and found.names != names:
+            raise DataError(f"'{found.source}' and '{path}' name other classes", fix="name them by --classes")
+        found = found or Classes(names, (), str(path))
+    return found
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

@@ -136,7 +136,7 @@ def _lists(folder: Path, notes: Notes) -> list[tuple[str | None, Path]]:
     read = [path for _, path in chosen]
     left = [path.name for path in lists if path not in read and path.name != _AUG_LIST]
     if left:
-        notes.say(f"of the lists, {', '.join(left)} are not read")
+        notes.say(f"lists that are not read: {', '.join(left)}")
     return chosen
 
 
