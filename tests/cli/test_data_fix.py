@@ -22,7 +22,7 @@ def test_a_mended_copy_passes_and_what_was_done_is_said(segwright: Command, copy
     assert "note: left out: pictures that cannot be read, with their masks: 1, first '" in result.err
     assert f"wrote {out}\n" in result.err
     assert "images   4 train" in result.out
-    assert "images   3 train" in result.out
+    assert f"copy     {out}\nimages   3 train" in result.out
     assert result.err.endswith(f"next: segwright train {out} --model fast_scnn\n")
     assert segwright("data", "check", out, "--no-html").code == 0
 

@@ -110,6 +110,17 @@ def test_corrupt_picture_does_not_stop_the_others(
     assert "1 of 3 pictures" in result.err
 
 
+def test_a_name_with_a_line_break_stays_one_line(
+    segwright: Command, run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "two\nlines.jpg"
+    odd.write_bytes(next(pictures.rglob("*.jpg")).read_bytes())
+    result = segwright("predict", run_folder, odd, "--out", tmp_path / "out")
+    assert result.code == 0
+    assert result.out.count("\n") == 1
+    assert "two\\nlines.jpg -> " in result.out
+
+
 def test_former_prediction_is_replaced(segwright: Command, run_folder: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out" / "y.png"
     out.parent.mkdir()

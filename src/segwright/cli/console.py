@@ -217,3 +217,8 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(int(min(seconds, 359_999)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def printable(text: str) -> str:
+    """Text with what a file's name may hold and a line may not, such as line breaks, as escapes."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segwright.cli.console import print_json, progress, say, say_error, say_next
+from segwright.cli.console import print_json, printable, progress, say, say_error, say_next
 from segwright.cli.data import read_data
 from segwright.cli.data_fix import Checked, ResizeMasks, fix_data_set
 from segwright.cli.options import DataArgument, Json
@@ -60,6 +60,7 @@ def check(
     if as_json:
         print_json(report.to_json() | ({} if fix is None else {"fixed": last.to_json()}))
     elif fix is not None:
+        print(f"copy     {fix}")
         print_report(last.report, last.data)
     if not last.report.ok:
         if fix is None and not MENDABLE.isdisjoint(problem.code for problem in report.problems):
@@ -128,8 +129,3 @@ def print_report(report: "DataReport", data: "SegmentationData") -> None:
             say("note:", f"[{problem.code}] and {others} more like this; --json lists all")
     errors = sum(problem.severity == "error" for problem in report.problems)
     print(f"errors   {errors}, warnings {len(report.problems) - errors}")
-
-
-def printable(text: str) -> str:
-    """Text with what a file's name may hold and a line may not, such as line breaks, as escapes."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

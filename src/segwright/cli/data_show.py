@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from segwright.cli.console import progress, say, say_next
+from segwright.cli.console import printable, progress, say, say_next
 from segwright.cli.data import read_data
-from segwright.cli.data_check import printable
 from segwright.cli.options import DataArgument
 from segwright.errors import ConfigError, DataError, did_you_mean
 

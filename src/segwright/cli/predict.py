@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segwright.cli.console import Meter, print_json, say, say_error, say_next
+from segwright.cli.console import Meter, print_json, printable, say, say_error, say_next
 from segwright.cli.options import Device, Flip, Json, Precision, Runtime, Scales, Window
 from segwright.cli.outputs import plan_jobs
 from segwright.cli.scale_out import predict_on_ray
@@ -189,4 +189,5 @@ def print_results(results: Sequence[dict[str, Any]]) -> None:
             largest = sorted(result["areas"].items(), key=lambda item: -item[1])[:3]
             areas = ", ".join(f"{name} {100 * share:.1f} %" for name, share in largest)
             written = result["mask"] or result["overlay"]
-            print(f"{result['source']} -> {written}  {result['milliseconds']:.0f} ms  {areas}")
+            line = f"{result['source']} -> {written}  {result['milliseconds']:.0f} ms  {areas}"
+            print(printable(line))
