@@ -42,6 +42,7 @@ def two_processes(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Tol
     finally:
         for process in processes:
             process.kill()
+            process.wait()
     return out, [json.loads((told / f"{rank}.json").read_text()) for rank in range(2)]
 
 
