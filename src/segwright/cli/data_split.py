@@ -17,7 +17,7 @@ def split(
     to: Annotated[str, typer.Option(metavar="DIR", help="A new or empty folder.")],
     shares: Annotated[
         list[float] | None,
-        typer.Option(metavar="X...", help="Of train, val and, if you like, test; their sum is 1. [default: 0.8 0.1 0.1]"),
+        typer.Option(metavar="X...", help="Of train, val and perhaps test; their sum is 1. [default: 0.8 0.1 0.1]"),
     ] = None,
     group: Annotated[
         str,
