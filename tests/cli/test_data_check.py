@@ -157,10 +157,11 @@ def test_no_torch_is_loaded_to_check(copy: Path) -> None:
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_ctrl_c_stops_the_check_with_one_line(copy: Path, processes: str) -> None:
     slow = (
-        "import sys, time\n"
+        "import os, sys, time\n"
         "from segwright.cli.main import main\n"
         "from segwright.data.checks.pairs import PairChecker\n"
-        "def check(checker, jobs): print('reading', file=sys.stderr, flush=True); time.sleep(60)\n"
+        # One write: what two processes print at once would be mixed within the line.
+        "def check(checker, jobs): os.write(2, b'reading\\n'); time.sleep(60)\n"
         "PairChecker.check = check\n"
         "sys.exit(main(sys.argv[1:]))"
     )

@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 MOST_PROCESSES = 32  # each holds a picture and a mask in memory
 _AHEAD = 2
 """Pieces that a process is given before it has answered, so that it never waits for the next."""
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+"""Signals that wait while processes are started; each process lets them through once it has its own handlers."""
 
 
 def processes_for(seconds: float) -> int:
@@ -102,7 +104,7 @@ def _start(work: Callable[[int], object], count: int) -> list[tuple[multiprocess
     pipes = [context.Pipe() for _ in range(count)]
     is_forked = context.get_start_method() == "fork"
     workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _signals_held_back():
         # Of Python 3.12 on: forks of a process with threads. Ours read files and hold no lock that a thread has.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         for ours, theirs in pipes:
@@ -115,10 +117,25 @@ def _start(work: Callable[[int], object], count: int) -> list[tuple[multiprocess
     return workers
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block: a process that is half started could only fail on them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(connection: Connection, work: Callable[[int], object], others: list[Connection]) -> None:
     """A process: answers until nobody asks any more. Ctrl-C is the parent's to act on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     gc.freeze()  # what the parent holds is neither looked at nor copied
     for other in others:
         other.close()  # else a parent that is killed would leave its processes waiting for ever
