@@ -128,7 +128,7 @@ class LossSettings(_Settings):
     distillation_temperature: PositiveFloat = 1.0
     """By which both networks' logits are divided there."""
     dice: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the soft Dice loss beside the pixel loss of the main prediction."""
+    """Weight of the soft Dice loss beside the pixel loss of the main prediction; ``pixel_stride`` counts for both."""
     pixel_stride: PositiveInt = 1
     """The main loss reads every n-th row and column, drawn anew each step; 1 reads every pixel."""
     aux_pixel_stride: PositiveInt = 1

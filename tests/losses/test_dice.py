@@ -4,11 +4,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segwright.losses.dice import dice
-from segwright.types import SegmentationOutput
 
 
 def loss(logits: Tensor, masks: Tensor) -> Tensor:
-    return dice(SegmentationOutput(logits, {}), masks, ignore_index=255)
+    return dice(logits, masks, ignore_index=255)
 
 
 def test_a_sure_and_right_prediction_costs_nothing_and_a_wrong_one_all() -> None:

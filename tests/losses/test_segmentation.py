@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segwright.errors import ShapeError
-from segwright.losses import SegmentationLoss, cross_entropy, ohem_cross_entropy
+from segwright.losses import SegmentationLoss, cross_entropy, dice, ohem_cross_entropy
 from segwright.losses.segmentation import Grid, interpolate_at
 from segwright.types import SegmentationOutput
 
@@ -204,3 +204,18 @@ def test_main_and_auxiliary_losses_have_their_own_stride() -> None:
     loss = SegmentationLoss(note, {"detail": 1, "context": 1}, pixel_stride=2, aux_pixel_stride=4)
     loss(random_output(), torch.zeros(2, 40, 56))
     assert sizes == [((20, 28), (20, 28)), ((10, 14), (10, 14)), ((10, 14), (10, 14))]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_dice_is_added_by_its_weight_at_the_pixels_that_count(stride: int) -> None:
+    logits, masks = torch.randn(2, 4, 6, 8), torch.randint(4, (2, 6, 8))
+    masks[:, :2] = 255
+    losses = SegmentationLoss(cross_entropy, {}, pixel_stride=stride, dice_weight=0.5)(
+        SegmentationOutput(logits, {}), masks
+    )
+    samples = [
+        dice(logits[..., top::stride, left::stride], masks[:, top::stride, left::stride], ignore_index=255)
+        for top, left in itertools.product(range(stride), repeat=2)
+    ]
+    assert any(torch.isclose(losses["dice"], sample) for sample in samples)
+    torch.testing.assert_close(losses["loss"], losses["main"] + 0.5 * losses["dice"])

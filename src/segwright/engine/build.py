@@ -167,7 +167,8 @@ def build_loss(
         aux_pixel_stride=settings.aux_pixel_stride,
         aux_losses=aux_losses,
         ignore_index=data.labels.ignore_index,
-        joint_losses={**model.joint_losses, **({"dice": settings.dice} if settings.dice else {})},
+        joint_losses=model.joint_losses,
+        dice_weight=settings.dice,
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from segwright.errors import ShapeError
 from segwright.losses.auxiliary import AUX_LOSSES
 from segwright.losses.boundary import JOINT_LOSSES
+from segwright.losses.dice import dice
 from segwright.types import SegmentationOutput
 
 
@@ -32,6 +33,7 @@ class SegmentationLoss(nn.Module):
             ``AUX_LOSSES``, or such functions.
         ignore_index: of pixels without a label.
         joint_losses: weight of each of ``JOINT_LOSSES`` to add; they see every pixel.
+        dice_weight: of the Dice loss of the main prediction, at the pixels that count; 0 for none.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class SegmentationLoss(nn.Module):
         aux_losses: Mapping[str, str | Callable[..., Tensor]] | None = None,
         ignore_index: int = 255,
         joint_losses: Mapping[str, float] | None = None,
+        dice_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.joint_losses = {name: JOINT_LOSSES[name] for name in joint_losses or {}}
-        self.weights = {**aux_weights, **(joint_losses or {})}
+        self.weights = {**aux_weights, **(joint_losses or {}), "dice": dice_weight}
         self.aux_losses = {
             name: AUX_LOSSES[loss] if isinstance(loss, str) else loss for name, loss in (aux_losses or {}).items()
         }
@@ -57,7 +60,7 @@ class SegmentationLoss(nn.Module):
         self.pixel_stride, self.aux_pixel_stride = pixel_stride, aux_pixel_stride
 
     def forward(self, output: SegmentationOutput, masks: Tensor) -> dict[str, Tensor]:
-        """Losses by name: ``loss`` (the weighted sum), ``main``, one per auxiliary output and one per joint loss.
+        """Losses by name: ``loss`` (the weighted sum), ``main``, one per auxiliary output and per other loss.
 
         Args:
             output: of the network in training mode; logits and aux may have any stride.
@@ -75,6 +78,10 @@ class SegmentationLoss(nn.Module):
         for name, prediction in output.aux.items():
             losses[name] = self._named_loss(name, prediction, masks, self.aux_pixel_stride)
         losses |= self._joint_losses(output, masks)
+        if self.weights["dice"]:
+            with torch.autocast(output.logits.device.type, enabled=False):
+                logits, labels = self._sampled(output.logits, masks, self.pixel_stride)
+                losses["dice"] = dice(logits, labels, ignore_index=self.ignore_index)
         weighted = [self.weights.get(name, 1.0) * loss for name, loss in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
 
@@ -97,12 +104,16 @@ class SegmentationLoss(nn.Module):
             }
 
     def _loss(self, logits: Tensor, masks: Tensor, stride: int) -> Tensor:
+        with torch.autocast(logits.device.type, enabled=False):  # its matrix products would be bf16
+            return self.pixel_loss(*self._sampled(logits, masks, stride))
+
+    def _sampled(self, logits: Tensor, masks: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """Logits and masks at every ``stride``-th row and column, from a row and a column drawn at random."""
         height, width = masks.shape[-2:]
         top, left = (int(torch.randint(min(stride, side), ())) for side in (height, width))
         rows, columns = Grid(height, top, stride), Grid(width, left, stride)
-        with torch.autocast(logits.device.type, enabled=False):  # its matrix products would be bf16
-            sampled = interpolate_at(logits.float(), rows, columns, align_corners=self.align_corners)
-            return self.pixel_loss(sampled, masks[:, top::stride, left::stride].long())
+        sampled = interpolate_at(logits.float(), rows, columns, align_corners=self.align_corners)
+        return sampled, masks[:, top::stride, left::stride].long()
 
 
 class Grid(NamedTuple):
