@@ -175,3 +175,16 @@ def test_ctrl_c_stops_the_check_with_one_line(copy: Path, processes: str) -> Non
     assert process.returncode == 130
     assert said.replace("reading\n", "") == "error: stopped by Ctrl-C\nfix: run the command again\n"
     assert time.monotonic() - start < 20
+
+
+def test_files_unchanged_since_an_earlier_check_are_told(
+    segwright: Command, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("segwright.data.check._WORTH_KEEPING", 0.0)
+    first = segwright("data", "check", copy, "--no-html")
+    again = segwright("data", "check", copy, "--no-html")
+    assert "not read again" not in first.err
+    assert "pairs were not read again, being unchanged since an earlier check; --fresh reads all again" in again.err
+    assert again.out == first.out
+    assert "not read again" not in segwright("data", "check", copy, "--no-html", "--fresh").err

@@ -34,6 +34,9 @@ def check(
     processes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="That read at a time. [default: as many as CPUs]")
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Read all again, also files unchanged since an earlier check.")
+    ] = False,
     fix: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a copy, mended where nothing is lost by it, and check it.")
     ] = None,
@@ -41,17 +44,17 @@ def check(
 ) -> None:
     """Read every picture and mask, and list what is wrong; exit code 3 when something must be mended."""
     from segwright.data import check_data
-    from segwright.data.fixing import MENDABLE
 
-    if html is not None and no_html:
-        raise ConfigError("--html and --no-html exclude each other", fix="give one of them")
-    if resize_masks and fix is None:
-        raise ConfigError("--resize-masks says nothing without --fix", fix="add --fix DIR, or leave it out")
+    _check_options(html is not None and no_html, resize_masks and fix is None)
     source = read_data(data)
     if write:
         write_data_yaml(source, Path(data))
     with progress("checking") as tell:
-        report = check_data(source, progress=tell, max_pixels=max_pixels, max_bytes=max_bytes, processes=processes)
+        report = check_data(
+            source, progress=tell, max_pixels=max_pixels, max_bytes=max_bytes, processes=processes, fresh=fresh
+        )
+    if report.unchanged:
+        say("note:", f"{report.what_is_unchanged}; --fresh reads all again")
     if not as_json:
         print_report(report, source)
     if not no_html:
@@ -62,12 +65,26 @@ def check(
     elif fix is not None:
         print(f"copy     {fix}")
         print_report(last.report, last.data)
+    _say_next(last, is_copy=fix is not None)
     if not last.report.ok:
-        if fix is None and not MENDABLE.isdisjoint(problem.code for problem in report.problems):
-            say_next("data", "check", data, "--fix", "NEW")
         raise typer.Exit(3)
-    if {"train", "val"} <= last.data.folders.keys():
+
+
+def _say_next(last: Checked, *, is_copy: bool) -> None:
+    """What to do with the data set that was checked last."""
+    from segwright.data.fixing import MENDABLE
+
+    if last.report.ok and {"train", "val"} <= last.data.folders.keys():
         say_next("train", last.folder, "--model", "fast_scnn")
+    elif not (last.report.ok or is_copy or MENDABLE.isdisjoint(problem.code for problem in last.report.problems)):
+        say_next("data", "check", last.folder, "--fix", "NEW")
+
+
+def _check_options(has_two_pages: bool, resizes_without_copy: bool) -> None:
+    if has_two_pages:
+        raise ConfigError("--html and --no-html exclude each other", fix="give one of them")
+    if resizes_without_copy:
+        raise ConfigError("--resize-masks says nothing without --fix", fix="add --fix DIR, or leave it out")
 
 
 def write_page(report: "DataReport", data: "SegmentationData", source: Path, chosen: Path | None) -> Path:

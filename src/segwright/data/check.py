@@ -1,16 +1,19 @@
 """Every file of a data set read in full, and every problem found in it."""
 
+import hashlib
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segwright.data.checks.classes import check_classes
 from segwright.data.checks.files import Limits
+from segwright.data.checks.kept import KeepingChecker
 from segwright.data.checks.listing import list_split
 from segwright.data.checks.pairs import Found, Job, PairChecker
 from segwright.data.checks.problem import Place, Problem
@@ -32,8 +35,11 @@ from segwright.errors import DataError
 
 __all__ = ["DataReport", "Place", "Problem", "check_data"]
 
+Checker = PairChecker | KeepingChecker
+
 _PIECE, _PIECE_SECONDS = 64, 0.2  # pairs that a process reads at most before it answers, and for about how long
 _SIZED_FILES = 512
+_WORTH_KEEPING = 10.0  # seconds of one core that a check takes, from which on its results are kept
 _SECONDS_PER_FILE, _SECONDS_PER_BYTE = 5e-5, 2e-8
 
 
@@ -49,6 +55,7 @@ class DataReport:
         masks_with: how many masks hold each class, by split and class name.
         ignored: pixels that are left out of loss and scores, by split.
         sizes: pictures by (height, width) as shown, by split.
+        unchanged: pairs that were not read again, because their files are as an earlier check found them.
     """
 
     images: dict[str, int]
@@ -58,10 +65,17 @@ class DataReport:
     masks_with: dict[str, dict[str, int]] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, dict[tuple[int, int], int]] = field(default_factory=dict)
+    unchanged: int = 0
 
     @property
     def ok(self) -> bool:
         return not any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def what_is_unchanged(self) -> str:
+        """Half a sentence for people."""
+        were = "1 pair was" if self.unchanged == 1 else f"{self.unchanged} pairs were"
+        return f"{were} not read again, being unchanged since an earlier check"
 
     def class_counts(self, split: str) -> list[int]:
         """Pixels per class in the order of the classes."""
@@ -102,8 +116,12 @@ def check_data(
     max_pixels: int | None = None,
     max_bytes: int | None = None,
     processes: int | None = None,
+    fresh: bool = False,
 ) -> DataReport:
     """Read every picture and mask in full and say what is wrong with them; docs/data.md lists the codes of problems.
+
+    Of a data set that takes long (ten seconds of one core or more) the results are kept in the user's cache folder: a
+    check that was stopped goes on, and files whose time and size are those of an earlier check are not read again.
 
     Args:
         data: a data set, its folder or its data.yaml.
@@ -113,6 +131,7 @@ def check_data(
             ``None``.
         max_bytes: of a file; 2 GB when ``None``.
         processes: that read; as many as there are CPUs when ``None``, and this one alone where there is little to read.
+        fresh: read all files again.
 
     Raises:
         DataError: nothing that could be checked: no data set, a data.yaml that does not make sense, or no such split.
@@ -129,8 +148,11 @@ def check_data(
         jobs += found
     totals = {split: SplitTotals() for split in chosen}
     seen, done = SeenPictures(source), 0
-    checker = PairChecker(source.labels, Limits.of(max_pixels, max_bytes))
-    with closing(_read_all(checker, jobs, processes)) as parts:
+    limits, seconds = Limits.of(max_pixels, max_bytes), _seconds(jobs)
+    reader, unchanged = PairChecker(source.labels, limits), 0
+    is_long = seconds >= _WORTH_KEEPING
+    checker = KeepingChecker(reader, source.labels, limits, fresh=fresh) if is_long else reader
+    with closing(_read_all(checker, jobs, seconds, processes)) as parts:
         for part in parts:
             for job, of_job, digest in zip(
                 jobs[done : done + len(part.problems)], part.problems, part.digests, strict=True
@@ -140,28 +162,43 @@ def check_data(
             for split, counts in part.totals.items():
                 totals[split].merge(counts)
             done += len(part.problems)
+            unchanged += part.unchanged
             if progress:
                 progress(done, len(jobs))
-    return _report(source, images, totals, problems, is_whole=splits is None)
+    return replace(_report(source, images, totals, problems, is_whole=splits is None), unchanged=unchanged)
 
 
-def _read_all(checker: PairChecker, jobs: Sequence[Job], processes: int | None) -> Generator[Found, None, None]:
+def _read_all(
+    checker: Checker, jobs: Sequence[Job], seconds: float, processes: int | None
+) -> Generator[Found, None, None]:
     """What the jobs show, in their order and a few at a time."""
-    seconds = _seconds(jobs)
     count = processes or processes_for(seconds)
     of_some_time = int(_PIECE_SECONDS * len(jobs) / max(seconds, 1e-9))
-    size = max(1, min(_PIECE, of_some_time, len(jobs) // (8 * count)))
-    pieces = [range(start, min(start + size, len(jobs))) for start in range(0, len(jobs), size)]
+    pieces = _pieces(jobs, max(1, min(_PIECE, of_some_time, len(jobs) // (8 * count))))
 
     def name_of(piece: int) -> str:
         files = [jobs[index].image or jobs[index].mask for index in (pieces[piece][0], pieces[piece][-1])]
         return f"'{files[0]}'" if len(pieces[piece]) == 1 else f"'{files[0]}' to '{files[1]}'"
 
-    yield from in_processes(partial(_check_piece, checker, jobs, size), len(pieces), count, name_of)
+    yield from in_processes(partial(_check_piece, checker, jobs, pieces), len(pieces), count, name_of)
 
 
-def _check_piece(checker: PairChecker, jobs: Sequence[Job], size: int, piece: int) -> Found:
-    return checker.check(jobs[piece * size : (piece + 1) * size])
+def _check_piece(checker: Checker, jobs: Sequence[Job], pieces: Sequence[range], piece: int) -> Found:
+    return checker.check(jobs[pieces[piece].start : pieces[piece].stop])
+
+
+def _pieces(jobs: Sequence[Job], size: int) -> list[range]:
+    """Runs of about ``size`` jobs, at most twice as many, that begin where a name says so.
+
+    Then a file more or less changes one piece, and what is kept of the others holds.
+    """
+    every, starts = 1 << (size.bit_length() - 1), list[int]()
+    for index, job in enumerate(jobs):
+        digest = hashlib.blake2b(os.fsencode(job.image or job.mask or ""), digest_size=4).digest()
+        is_mark = int.from_bytes(digest) % every == 0
+        if not starts or is_mark or index - starts[-1] == 2 * every or job.split != jobs[index - 1].split:
+            starts.append(index)
+    return [range(start, end) for start, end in itertools.pairwise([*starts, len(jobs)])]
 
 
 def _seconds(jobs: Sequence[Job]) -> float:

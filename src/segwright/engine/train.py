@@ -294,6 +294,8 @@ def checked(data: SegmentationData, config: Config, reporter: Reporter) -> DataR
     splits = [config.data.train_split, config.data.val_split]
     report = check_data(data, splits=splits, progress=partial(reporter.progressed, "checking"))
     report.raise_if_bad()
+    if report.unchanged:
+        reporter.say("checked", f"{report.what_is_unchanged} (segwright data check --fresh reads all)")
     for problem, others in shortened(report.problems, _WARNINGS_OF_A_KIND):
         more = f" ({others} more of this kind: segwright data check lists them)" if others else ""
         reporter.say("warning", f"{problem.message}; {problem.fix}{more}")

@@ -48,5 +48,5 @@ def test_one_coordinate_system_is_no_problem(plot: Plot) -> None:
 def test_without_rasterio_nobody_looks(plot: Plot, monkeypatch: pytest.MonkeyPatch) -> None:
     place(plot, "val_1", "val", "EPSG:32633")
     place_all(plot)
-    monkeypatch.setattr("segwright.data.checks.pictures._has_rasterio", lambda: False)
+    monkeypatch.setattr("segwright.data.checks.pictures.has_rasterio", lambda: False)
     assert check_data(plot.root).ok

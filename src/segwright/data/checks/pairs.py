@@ -46,11 +46,13 @@ class Found(NamedTuple):
         problems: of each job.
         digests: of each picture's bytes; ``None`` where there is none to compare.
         totals: by split.
+        unchanged: how many jobs were not read again, because their files have not changed since they were.
     """
 
     problems: list[list[Problem]]
     digests: list[bytes | None]
     totals: dict[str, SplitTotals]
+    unchanged: int = 0
 
 
 class PairChecker:

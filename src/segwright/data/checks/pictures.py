@@ -108,7 +108,7 @@ def orientation_of(picture: Image.Image) -> int:
 
 def coordinate_system(content: bytes, path: str) -> str | None:
     """Of a TIFF that says in which it lies, such as ``EPSG:32632``; ``None`` too where rasterio is not installed."""
-    if not content.startswith(_TIFF) or not _has_rasterio():
+    if not content.startswith(_TIFF) or not has_rasterio():
         return None
     try:
         return raster_facts(Path(path)).crs if stored_as(Path(path)).is_placed else None
@@ -117,7 +117,8 @@ def coordinate_system(content: bytes, path: str) -> str | None:
 
 
 @cache
-def _has_rasterio() -> bool:
+def has_rasterio() -> bool:
+    """Whether coordinate systems can be compared."""
     return find_spec("rasterio") is not None
 
 

@@ -1,0 +1,141 @@
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segwright.data import check, check_data, load_data
+from segwright.data.check import DataReport
+from segwright.data.checks.pairs import Job, PairChecker
+
+from ..faults import Plot
+
+Reads = Callable[..., tuple[DataReport, int]]
+
+
+@pytest.fixture
+def data(plot: Plot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Eight pairs whose results are kept, however soon they are read."""
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(check, "_WORTH_KEEPING", 0.0)
+    return plot.root
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    """Checks in this process, and counts the pairs that were read for it."""
+    read_before, counts = PairChecker.check, [0]
+
+    def counted(checker: PairChecker, jobs: list[object]) -> object:
+        counts[0] += len(jobs)
+        return read_before(checker, jobs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PairChecker, "check", counted)
+
+    def call(path: Path, **options: bool) -> tuple[DataReport, int]:
+        counts[0] = 0
+        return check_data(path, processes=1, **options), counts[0]
+
+    return call
+
+
+def test_unchanged_files_are_not_read_again_and_the_report_is_the_same(data: Path, reads: Reads) -> None:
+    Image.fromarray(np.full((48, 64, 3), 7, np.uint8)).save(data / "masks/train/train_0.png")  # colours, unknown
+    Image.fromarray(np.full((48, 64), 77, np.uint8)).save(data / "masks/train/train_1.png")  # a number, unknown
+    for kind, value in (("images", 9), ("masks", 1)):  # grey, and of another size
+        Image.fromarray(np.full((8, 9), value, np.uint8)).save(data / kind / "train/train_2.png")
+    first, read = reads(data)
+    again, read_again = reads(data)
+    assert (read, read_again) == (sum(first.images.values()), 0)
+    assert first.unchanged == 0
+    assert again == replace(first, unchanged=read)
+    assert {"colour-mask", "unknown-value", "mixed-sizes", "mixed-channels"} <= {p.code for p in again.problems}
+
+
+def test_a_file_that_changed_is_read_again(data: Path, reads: Reads) -> None:
+    reads(data)
+    Image.fromarray(np.full((48, 64), 77, np.uint8)).save(data / "masks/train/train_1.png")
+    report, read = reads(data)
+    assert read == 1
+    assert "unknown-value" in {problem.code for problem in report.problems}
+
+
+def test_a_file_less_changes_few_pieces() -> None:
+    jobs = [Job("train", f"images/{number:04}.png", None) for number in range(1000)]
+    before = {tuple(jobs[index] for index in piece) for piece in check._pieces(jobs, 16)}
+    for gone in (0, 123, 500, 999):
+        fewer = jobs[:gone] + jobs[gone + 1 :]
+        after = {tuple(fewer[index] for index in piece) for piece in check._pieces(fewer, 16)}
+        assert sum(map(len, after - before)) <= 4 * 16
+    assert sorted(job for piece in before for job in piece) == jobs
+    assert max(map(len, before)) <= 32
+
+
+def test_pieces_with_an_error_are_read_again(data: Path, reads: Reads) -> None:
+    mask = data / "masks/val/val_0.png"
+    whole, times = mask.read_bytes(), mask.stat()
+    mask.write_bytes(whole[:-20])
+    assert not reads(data)[0].ok
+    mask.write_bytes(whole)
+    os.utime(mask, ns=(times.st_atime_ns, times.st_mtime_ns))
+    report, read = reads(data)
+    assert report.ok
+    assert read > 0
+
+
+@pytest.mark.parametrize("change", ["classes", "fresh"])
+def test_another_class_table_and_fresh_read_all_again(data: Path, reads: Reads, change: str) -> None:
+    pictures = reads(data)[1]
+    if change == "classes":
+        yaml = data / "data.yaml"
+        yaml.write_text(yaml.read_text().replace("sky", "heaven"))
+    report, read = reads(data, fresh=change == "fresh")
+    assert (report.unchanged, read) == (0, pictures)
+
+
+def test_a_stopped_check_goes_on(data: Path, reads: Reads) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_data(data, processes=1, progress=stop)
+    report, read = reads(data)
+    assert report.ok
+    assert report.unchanged > sum(report.images.values()) // 2
+    assert read + report.unchanged == sum(report.images.values())
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"state": 1, "found": {}}', b"\xff\x00"])
+def test_a_damaged_result_is_as_good_as_none(data: Path, reads: Reads, tmp_path: Path, damage: bytes) -> None:
+    before, read = reads(data)
+    kept = list((tmp_path / "cache").rglob("*.json"))
+    assert kept
+    for file in kept:
+        content = json.loads(file.read_bytes())
+        file.write_bytes(damage if damage != b"{}" else json.dumps({**content, "found": [["problems", 3]]}).encode())
+    assert reads(data) == (before, read)
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing(
+    data: Path, reads: Reads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "file"))
+    assert reads(data) == reads(data)
+
+
+def test_several_processes_keep_and_find_the_same(data: Path) -> None:
+    first, again = check_data(data, processes=2), check_data(load_data(data), processes=2)
+    assert again == replace(first, unchanged=sum(first.images.values()))
+
+
+def test_small_sets_are_read_each_time(plot: Plot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
+    check_data(plot.root)
+    assert check_data(plot.root).unchanged == 0
+    assert not (tmp_path / "cache").exists()
