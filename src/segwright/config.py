@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from segwright.config_words import ALL_KEYS, ALLOWED, EXAMPLES, NAMES_ELSEWHERE
 from segwright.errors import ConfigError, did_you_mean
 from segwright.strict_yaml import read_yaml
 
@@ -82,6 +83,13 @@ class DataSettings(_Settings):
     """Megabytes of decoded files kept in memory, per reading process; small data is then decoded once."""
     check: bool = True
     """Read every file of both splits before the first step and stop at the first fault."""
+    allow: tuple[Literal["class-only-in-val", "mixed-crs"], ...] = ()
+    """Codes of the check's errors that are meant so: it then tells them as warnings."""
+
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _one_is_several(cls, codes: object) -> object:
+        return (codes,) if isinstance(codes, str) else codes
 
     @field_validator("scale")
     @classmethod
@@ -292,68 +300,6 @@ def _check(tree: Mapping[str, Any], source: str, example: str) -> Config:
         raise _explain(first, source, example) from error
 
 
-_NAMES_ELSEWHERE = {
-    "learning_rate": "train.lr",
-    "max_epochs": "train.epochs",
-    "max_iters": "train.iters",
-    "num_workers": "data.workers",
-    "image_size": "data.crop_size",
-    "backbone": "model.options",
-    "decay": "train.weight_decay",
-}
-"""What other programs call some settings."""
-
-_ALL_KEYS = "segwright train DATA --dry-run prints all keys with their values"
-
-_ALLOWED = {
-    "greater_than": "a number above {gt:g}",
-    "greater_than_equal": "a number of at least {ge:g}",
-    "less_than": "a number below {lt:g}",
-    "less_than_equal": "a number of at most {le:g}",
-    "literal_error": "{expected}",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list in brackets",
-    "missing": "two numbers in brackets",
-    "too_long": "two numbers in brackets",
-    "falling_range": "the smaller number first",
-    "dict_type": "options by name",
-}
-"""What to give instead, by pydantic's type of error."""
-
-_EXAMPLES: dict[str, Any] = {
-    "data.path": "data/streets",
-    "data.bands": 4,
-    "data.unit": 65535.0,
-    "data.mean": [0.485, 0.456, 0.406],
-    "data.std": [0.229, 0.224, 0.225],
-    "data.crop_size": [352, 480],
-    "data.short_side": 720,
-    "data.workers": 4,
-    "model.weights": "runs/first",
-    "model.teacher": "runs/large",
-    "model.options": {"variant": "paper"},
-    "loss.options": {"threshold": 0.7},
-    "train.iters": 2000,
-    "train.epochs": 100,
-    "train.minutes": 30,
-    "train.batch_size": 12,
-    "train.threads": 4,
-    "train.clip_grad_norm": 1.0,
-    "train.log_every": 50,
-    "train.eval_every": 500,
-    "train.save_every": 100,
-}
-"""Values of the settings whose default shows none."""
-
-
 def _explain(error: ErrorDetails, source: str, example: str) -> ConfigError:
     names = [str(part) for part in error["loc"] if isinstance(part, str)]
     key = ".".join(names[:2])
@@ -373,12 +319,12 @@ def _explain(error: ErrorDetails, source: str, example: str) -> ConfigError:
 
 def _unknown_key(key: str, source: str) -> ConfigError:
     known = known_keys()
-    elsewhere = difflib.get_close_matches(key.rpartition(".")[2], _NAMES_ELSEWHERE, n=1, cutoff=0.8)
+    elsewhere = difflib.get_close_matches(key.rpartition(".")[2], NAMES_ELSEWHERE, n=1, cutoff=0.8)
     if elsewhere:
-        near = f"; did you mean '{_NAMES_ELSEWHERE[elsewhere[0]]}'?"
+        near = f"; did you mean '{NAMES_ELSEWHERE[elsewhere[0]]}'?"
     else:
         near = did_you_mean(key, [*known, *Config.model_fields]) or did_you_mean(f"train.{key}", known)
-    return ConfigError(f"{source}: unknown key '{key}'{near}", fix=_ALL_KEYS)
+    return ConfigError(f"{source}: unknown key '{key}'{near}", fix=ALL_KEYS)
 
 
 def _fix(error: ErrorDetails, key: str, example: str) -> str:
@@ -387,11 +333,11 @@ def _fix(error: ErrorDetails, key: str, example: str) -> str:
     field = _fields(group).get(leaf)
     if field is None:
         fixes = {"several_lengths": "keep one of them", "other_bands": "give data.bands, too, or leave them out"}
-        return fixes.get(error["type"], _ALL_KEYS)
-    allowed = _ALLOWED.get(error["type"], "another value").format(**error.get("ctx", {}))
+        return fixes.get(error["type"], ALL_KEYS)
+    allowed = ALLOWED.get(error["type"], "another value").format(**error.get("ctx", {}))
     if type(None) in get_args(field.annotation):
         allowed += ", or null for none"
-    value = yaml.safe_dump(_EXAMPLES.get(key, field.default), default_flow_style=True).removesuffix("...\n").strip()
+    value = yaml.safe_dump(EXAMPLES.get(key, field.default), default_flow_style=True).removesuffix("...\n").strip()
     written = example.format(key=key, leaf=leaf, value=value)
     if " " in value and written.startswith("--set "):  # one word for the shell
         written = f"--set '{key}={value}'"

@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image, ImageFile
 
 from segwright.data import DataReport, Problem, check_data, load_data
 from segwright.data.transforms import EXIF_ORIENTATION
-from segwright.errors import DataError
+from segwright.errors import ConfigError, DataError
 
 NAMES = ("sky", "road", "car")
 
@@ -306,10 +307,26 @@ def test_of_a_long_table_the_classes_without_a_pixel_are_one_warning(root: Path)
     assert "the 3 masks of val: they cannot be scored there: class 3" in val
 
 
+def test_a_class_that_only_val_holds_is_an_error_that_can_be_allowed(root: Path) -> None:
+    replace_values(root, "train", 2, 1)
+    report = check_data(root)
+    problem = only(report)
+    assert (problem.code, problem.severity, Path(problem.file).name) == ("class-only-in-val", "error", "train")
+    assert "class 'car' has no pixel in the 5 masks of train, but in val: it is never trained" in problem.message
+    assert problem.fix.endswith("--allow class-only-in-val, in training --set data.allow=class-only-in-val")
+    allowed = check_data(root, allow=["class-only-in-val"])
+    assert allowed.ok
+    assert only(allowed) == replace(problem, severity="warning")
+
+
+def test_only_what_may_be_meant_can_be_allowed(root: Path) -> None:
+    with pytest.raises(ConfigError, match="'size-mismatch' is no problem that can be allowed; allow any of class-only"):
+        check_data(root, allow=["size-mismatch"])
+
+
 @pytest.mark.parametrize(
     ("splits", "expected"),
     [
-        (("train",), [("class-only-in-val", "train", "it is never trained")]),
         (("val",), [("class-absent", "val", "it cannot be scored")]),
         (("train", "val"), [("class-absent", "train", "never trained"), ("class-absent", "val", "cannot be scored")]),
     ],

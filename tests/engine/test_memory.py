@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from segwright.data import SegmentationData, load_data
 from segwright.engine.memory import free_main_memory, free_memory, measure_need
@@ -45,6 +46,32 @@ def test_weights_are_there_once_per_copy(
     model = create_model("fast_scnn", num_classes=len(data.classes))
     weights = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert measure_need(tiny_config(scenes, **settings), data).fixed == copies * weights
+
+
+class Teacher(nn.Module):
+    """One layer of 3 x 3 weights."""
+
+    in_channels = 3
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, width, 3, padding=1, bias=False)
+
+    def strided_logits(self, images: Tensor) -> Tensor:
+        result: Tensor = self.layer(images)
+        return result
+
+
+@pytest.mark.parametrize(("width", "is_wide"), [(8, False), (800, True)])
+def test_a_teacher_s_weights_and_a_large_layer_of_it_count(
+    width: int, is_wide: bool, scenes: Path, data: SegmentationData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segwright.engine.memory.load_model", lambda _: Teacher(width))
+    alone = measure_need(tiny_config(scenes), data)
+    need = measure_need(tiny_config(scenes, model__teacher="runs/large"), data)
+    assert need.fixed == alone.fixed + 4 * 27 * width
+    large = 2 * 4 * (3 + width) * 32 * 48  # what the layer reads and writes of a crop, twice
+    assert need.per_picture == (alone.per_picture // 2 + large if is_wide else alone.per_picture)
 
 
 @pytest.mark.parametrize("name", [name for name in list_models() if name != "fast_scnn"])

@@ -1,5 +1,6 @@
 """segwright data check."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 PAGE = "data_check.html"
 
+MaxPixels = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Refuse larger pictures. [default: what Pillow allows]")
+]
+MaxBytes = Annotated[int | None, typer.Option(metavar="N", min=1, help="Refuse larger files. [default: 2000000000]")]
+Processes = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="That read at a time. [default: as many as CPUs]")
+]
+Allow = Annotated[list[str] | None, typer.Option(metavar="CODE", help="Errors that are meant so. Repeat for several.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Read all again, also files unchanged since an earlier check.")]
+
 
 def check(
     data: DataArgument,
@@ -25,18 +36,11 @@ def check(
         Path | None, typer.Option(metavar="FILE", help=f"Where the page goes. [default: {PAGE} in DATA]")
     ] = None,
     no_html: Annotated[bool, typer.Option("--no-html", help="Write no page.")] = False,
-    max_pixels: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Refuse larger pictures. [default: what Pillow allows]")
-    ] = None,
-    max_bytes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Refuse larger files. [default: 2000000000]")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="That read at a time. [default: as many as CPUs]")
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Read all again, also files unchanged since an earlier check.")
-    ] = False,
+    max_pixels: MaxPixels = None,
+    max_bytes: MaxBytes = None,
+    processes: Processes = None,
+    allow: Allow = None,
+    fresh: Fresh = False,
     fix: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a copy, mended where nothing is lost by it, and check it.")
     ] = None,
@@ -49,17 +53,20 @@ def check(
     source = read_data(data)
     if write:
         write_data_yaml(source, Path(data))
+    with_options = partial(
+        check_data, max_pixels=max_pixels, max_bytes=max_bytes, processes=processes, fresh=fresh, allow=allow or ()
+    )
     with progress("checking") as tell:
-        report = check_data(
-            source, progress=tell, max_pixels=max_pixels, max_bytes=max_bytes, processes=processes, fresh=fresh
-        )
+        report = with_options(source, progress=tell)
     if report.unchanged:
         say("note:", f"{report.what_is_unchanged}; --fresh reads all again")
     if not as_json:
         print_report(report, source)
     if not no_html:
         say("wrote", str(write_page(report, source, Path(data), html)))
-    last = Checked(Path(data), source, report) if fix is None else fix_data_set(source, fix, resize_masks=resize_masks)
+    last = Checked(Path(data), source, report)
+    if fix is not None:
+        last = fix_data_set(source, fix, resize_masks=resize_masks, check=with_options)
     if as_json:
         print_json(report.to_json() | ({} if fix is None else {"fixed": last.to_json()}))
     elif fix is not None:

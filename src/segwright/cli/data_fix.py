@@ -1,5 +1,6 @@
 """The copy that ``segwright data check --fix`` writes: what was mended, what was left out, and what stays wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,8 @@ ResizeMasks = Annotated[
         "--resize-masks", help="With --fix: give masks of another size their picture's, by the nearest value."
     ),
 ]
+
+Check = Callable[..., "DataReport"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Checked:
         return {**self.done, "ok": report["ok"], "problems": report["problems"]}
 
 
-def fix_data_set(data: "SegmentationData", to: Path, *, resize_masks: bool) -> Checked:
-    """Write a mended copy of a data set into a new or empty folder, and check it."""
-    from segwright.data import check_data, load_data
+def fix_data_set(data: "SegmentationData", to: Path, *, resize_masks: bool, check: Check) -> Checked:
+    """Write a mended copy of a data set into a new or empty folder, and check it as the data set was checked."""
+    from segwright.data import load_data
     from segwright.data.fixing import fix_data
 
     with progress("mending") as tell:
@@ -54,5 +57,5 @@ def fix_data_set(data: "SegmentationData", to: Path, *, resize_masks: bool) -> C
     say("wrote", str(to))
     copy = load_data(to)
     with progress("checking the copy") as tell:
-        report = check_data(copy, progress=tell)
+        report = check(copy, progress=tell)
     return Checked(to, copy, report, record.to_json())

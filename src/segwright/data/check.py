@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import os
 import shlex
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from segwright.data.checks.files import Limits
 from segwright.data.checks.kept import KeepingChecker
 from segwright.data.checks.listing import list_split
 from segwright.data.checks.pairs import Found, Job, PairChecker
-from segwright.data.checks.problem import Place, Problem
+from segwright.data.checks.problem import Place, Problem, check_allowed
 from segwright.data.checks.splits import (
     SeenPictures,
     are_black_and_white,
@@ -117,6 +117,7 @@ def check_data(
     max_bytes: int | None = None,
     processes: int | None = None,
     fresh: bool = False,
+    allow: Collection[str] = (),
 ) -> DataReport:
     """Read every picture and mask in full and say what is wrong with them; docs/data.md lists the codes of problems.
 
@@ -132,11 +133,14 @@ def check_data(
         max_bytes: of a file; 2 GB when ``None``.
         processes: that read; as many as there are CPUs when ``None``, and this one alone where there is little to read.
         fresh: read all files again.
+        allow: codes of errors that are meant so and become warnings: of ``ALLOWABLE``.
 
     Raises:
+        ConfigError: a code that cannot be allowed.
         DataError: nothing that could be checked: no data set, a data.yaml that does not make sense, or no such split.
         RunError: a process that reads has died.
     """
+    check_allowed(allow)
     source = data if isinstance(data, SegmentationData) else load_data(data)
     chosen = list(dict.fromkeys(splits or source.folders))
     problems: list[Problem] = []
@@ -165,7 +169,9 @@ def check_data(
             unchanged += part.unchanged
             if progress:
                 progress(done, len(jobs))
-    return replace(_report(source, images, totals, problems, is_whole=splits is None), unchanged=unchanged)
+    report = _report(source, images, totals, problems, is_whole=splits is None)
+    told = (replace(found, severity="warning") if found.code in allow else found for found in report.problems)
+    return replace(report, problems=tuple(told), unchanged=unchanged)
 
 
 def _read_all(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segwright.config import Config, with_settings
 from segwright.data import SegmentationData
@@ -12,6 +12,7 @@ from segwright.engine.build import build_loss, build_network
 from segwright.engine.distributed import StridedNetwork
 from segwright.engine.recovery import memory_suffices
 from segwright.inference.torch_network import choose_device
+from segwright.zoo import load_model
 
 BACKWARD_FACTOR = 2.0
 """Need of a step over what its forward pass keeps; at most 1.84 was seen (``benchmarks/batch_memory.py``)."""
@@ -23,7 +24,7 @@ class MemoryNeed:
     """What a training step needs of the device's memory, in bytes.
 
     Args:
-        fixed: weights, gradients, the optimizer's state and the average.
+        fixed: weights, gradients, the optimizer's state and the average, and the weights of a teacher.
         per_picture: what one crop adds.
     """
 
@@ -62,11 +63,37 @@ def measure_need(config: Config, data: SegmentationData) -> MemoryNeed:
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with memory_suffices(f"measuring what a crop of {size[0]}x{size[1]} needs"), hooks, precision:
         graph = loss(StridedNetwork(model)(images), masks)  # as long as it lives, no address is used twice
-    needed = int(BACKWARD_FACTOR * sum(kept.values()))
+        teacher = _need_of_teacher(config, device)  # it looks on before the backward pass
+    needed = sum(kept.values())
     del graph
-    weights = sum(parameter.nbytes for parameter in model.parameters())
     moments = 1 if train.optimizer == "sgd" else 2
-    return MemoryNeed(weights * (2 + moments + (train.ema is not None)), needed)
+    fixed = _weights(model) * (2 + moments + (train.ema is not None))
+    return MemoryNeed(fixed + teacher.fixed, max(int(BACKWARD_FACTOR * needed), needed + teacher.per_picture))
+
+
+def _need_of_teacher(config: Config, device: torch.device) -> MemoryNeed:
+    """Its weights, and twice the most that one of its layers reads and writes."""
+    if config.model.teacher is None:
+        return MemoryNeed(0, 0)
+    model = load_model(config.model.teacher).to(device).eval()
+    largest = 0
+
+    def look(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        nonlocal largest
+        maps = (tensor for tensor in (*inputs, output) if isinstance(tensor, Tensor))
+        largest = max(largest, sum(tensor.nbytes for tensor in maps))
+
+    for module in model.modules():
+        if not any(module.children()):
+            module.register_forward_hook(look)
+    assert config.data.crop_size is not None
+    with torch.no_grad():
+        model.strided_logits(torch.randn(1, model.in_channels, *config.data.crop_size, device=device))
+    return MemoryNeed(_weights(model), 2 * largest)
+
+
+def _weights(model: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -292,7 +292,7 @@ def checked(data: SegmentationData, config: Config, reporter: Reporter) -> DataR
     if not config.data.check:
         return None
     splits = [config.data.train_split, config.data.val_split]
-    report = check_data(data, splits=splits, progress=partial(reporter.progressed, "checking"))
+    report = check_data(data, splits=splits, progress=partial(reporter.progressed, "checking"), allow=config.data.allow)
     report.raise_if_bad()
     if report.unchanged:
         reporter.say("checked", f"{report.what_is_unchanged} (segwright data check --fresh reads all)")

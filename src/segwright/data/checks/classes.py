@@ -1,8 +1,9 @@
 """What the masks of a split hold of each class: nothing, hardly anything, or nothing else."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from segwright.data.checks.problem import Problem, count_of, some, warning
+from segwright.data.checks.problem import Problem, count_of, how_to_allow, some, warning
 from segwright.data.checks.totals import SplitTotals
 from segwright.data.dataset import SegmentationData
 
@@ -56,7 +57,8 @@ def _absent(
     what = ("is never trained", "are never trained") if split == "train" else ("cannot be scored there",) * 2
     yield from _without_pixel("class-absent", absent, where, what, split, folder)
     what = "is never trained and scores 0", "are never trained and score 0"
-    yield from _without_pixel("class-only-in-val", only_in_val, f"{where}, but in val", what, split, folder)
+    for problem in _without_pixel("class-only-in-val", only_in_val, f"{where}, but in val", what, split, folder):
+        yield replace(problem, severity="error", fix=problem.fix + how_to_allow(problem.code))
 
 
 def _without_pixel(

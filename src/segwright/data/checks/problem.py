@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from segwright.errors import DataError
+from segwright.errors import ConfigError, DataError, did_you_mean
 
 Severity = Literal["error", "warning"]
+
+ALLOWABLE = ("class-only-in-val", "mixed-crs")
+"""Codes of errors that may be meant so: a user can have them told as warnings."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,25 @@ def shortened(problems: Sequence[Problem], limit: int = 20) -> Iterator[tuple[Pr
         if seen[problem.code] <= limit:
             is_last = seen[problem.code] == limit
             yield problem, totals[problem.code] - limit if is_last else 0
+
+
+def how_to_allow(code: str) -> str:
+    """The end of the fix of an error that may be meant so."""
+    return f"; where it is meant: --allow {code}, in training --set data.allow={code}"
+
+
+def check_allowed(codes: Iterable[str]) -> None:
+    """Check what a user wants to be allowed.
+
+    Raises:
+        ConfigError: a code that is none of ``ALLOWABLE``.
+    """
+    for code in codes:
+        if code not in ALLOWABLE:
+            raise ConfigError(
+                f"'{code}' is no problem that can be allowed{did_you_mean(code, ALLOWABLE)}",
+                fix=f"allow any of {', '.join(ALLOWABLE)}, and mend the others",
+            )
 
 
 def count_of(number: int, noun: str) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from segwright.data.checks.problem import Place, Problem, count_of, some, warning
+from segwright.data.checks.problem import Place, Problem, count_of, how_to_allow, some, warning
 from segwright.data.checks.totals import Files, SplitTotals
 from segwright.data.checks.unknown import UnknownValues, colour_masks, unknown_values
 from segwright.data.dataset import SegmentationData
@@ -148,6 +148,7 @@ def _mixed_systems(totals: Totals) -> Iterator[Problem]:
             f"where most lie in {usual} (first '{files.first[0]}')"
         )
         fix = f"bring them to {usual}, with gdalwarp -t_srs for example (masks with -r near), or part the set"
+        fix += how_to_allow("mixed-crs")
         yield Problem("mixed-crs", "error", files.first[0], message, fix, files.places, files.count)
 
 
