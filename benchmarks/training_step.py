@@ -32,9 +32,11 @@ def plain_loss(output: SegmentationOutput, masks: Tensor) -> Tensor:
     ).sum()
 
 
-def our_loss(stride: int, aux_stride: int) -> Loss:
+def our_loss(stride: int, aux_stride: int, dice_weight: float = 0.0) -> Loss:
     model = create_model("fast_scnn", num_classes=11)
-    loss = SegmentationLoss(cross_entropy, model.aux_weights, pixel_stride=stride, aux_pixel_stride=aux_stride)
+    loss = SegmentationLoss(
+        cross_entropy, model.aux_weights, pixel_stride=stride, aux_pixel_stride=aux_stride, dice_weight=dice_weight
+    )
     return lambda output, masks: loss(output, masks)["loss"]
 
 
@@ -73,6 +75,7 @@ def main() -> None:
         "+ bf16": (plain_loss, True, True),
         "+ interpolation as two products": (our_loss(1, 1), True, True),
         "+ pixel_stride 2, aux 4": (our_loss(2, 4), True, True),
+        "the same with Dice": (our_loss(2, 4, dice_weight=0.5), True, True),
     }
     size = (options.size[0], options.size[1])
     steps = {
