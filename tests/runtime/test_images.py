@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segwright.errors import DataError, ShapeError
+from segwright.errors import ConfigError, DataError, ShapeError
 from segwright.runtime import as_image, find_images, read_image
-from segwright.runtime.images import are_pictures
+from segwright.runtime.images import allow_pixels, are_pictures
 
 ORIENTATION = 274
 
@@ -315,6 +315,22 @@ def test_decompression_bomb_is_refused_where_warnings_are_errors(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 99)
     with pytest.raises(DataError, match=r"bomb\.png' is too large"):
         read_image(tmp_path / "bomb.png")
+
+
+def test_larger_pictures_can_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (10, 10)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 49)
+    allow_pixels("")
+    with pytest.raises(DataError, match="set SEGWRIGHT_MAX_PIXELS=N if you trust it"):
+        read_image(tmp_path / "large.png")
+    allow_pixels("100")
+    assert read_image(tmp_path / "large.png").shape == (10, 10, 3)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1e9"])
+def test_a_limit_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="SEGWRIGHT_MAX_PIXELS is "):
+        allow_pixels(text)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "tif", "webp"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from segwright.errors import DataError, SegmentationError, ShapeError
+from segwright.errors import ConfigError, DataError, SegmentationError, ShapeError
 from segwright.runtime.stored import LYING, stored_as
 
 UInt8Array = NDArray[np.uint8]
@@ -32,6 +32,26 @@ _SIXTEEN_BIT_STORAGE = (";16B", ";16L", ";16N")
 """In the storage modes of colour with 16 bits per channel, which Pillow would cut to 8 without a word."""
 
 logger = logging.getLogger(__name__)
+
+
+def allow_pixels(text: str) -> None:
+    """Let larger pictures be read: sets Pillow's limit, ``PIL.Image.MAX_IMAGE_PIXELS``, which all of our readers obey.
+
+    Args:
+        text: of the environment variable ``SEGWRIGHT_MAX_PIXELS``, which is read when this module is loaded, in
+            reading processes too; empty leaves the limit as it is.
+
+    Raises:
+        ConfigError: no whole number above 0.
+    """
+    if not text:
+        return
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise ConfigError(f"SEGWRIGHT_MAX_PIXELS is '{text}'", fix="give a number of pixels, for example 200000000")
+    Image.MAX_IMAGE_PIXELS = int(text)
+
+
+allow_pixels(os.environ.get("SEGWRIGHT_MAX_PIXELS", ""))
 
 
 def read_image(path: str | Path, at_least: tuple[int, int] | None = None) -> UInt8Array:
@@ -266,7 +286,7 @@ def refuse_size(size: tuple[int, int], name: str, times: int = 1) -> None:
 def _bomb(name: str, problem: str) -> DataError:
     return DataError(
         f"{name} is too large ({problem})",
-        fix="cut it into parts, raise PIL.Image.MAX_IMAGE_PIXELS if you trust it, or predict it as a TIFF, in parts",
+        fix="cut it into parts, set SEGWRIGHT_MAX_PIXELS=N if you trust it, or predict it as a TIFF, in parts",
     )
 
 

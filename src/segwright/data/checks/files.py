@@ -48,7 +48,7 @@ class Limits:
             raise BadFileError(
                 "too-large",
                 f"{what} '{path}' has {width}x{height} px (width x height), more than the limit of {self.pixels} px",
-                fix="cut it into parts, or remove the pair; --max-pixels allows more in the check",
+                fix="cut it into parts, or remove the pair; SEGWRIGHT_MAX_PIXELS=N before a command lets it read more",
             )
 
 
