@@ -188,3 +188,14 @@ def test_files_unchanged_since_an_earlier_check_are_told(
     assert "pairs were not read again, being unchanged since an earlier check; --fresh reads all again" in again.err
     assert again.out == first.out
     assert "not read again" not in segwright("data", "check", copy, "--no-html", "--fresh").err
+
+
+def test_json_says_that_there_is_no_data_set_too(segwright: Command, copy: Path) -> None:
+    (copy / "data.yaml").write_text("path: .\ntrain: [\n")
+    result = segwright("data", "check", copy, "--json")
+    assert result.code == 3
+    content = json.loads(result.out)
+    assert (content["ok"], content["images"], content["classes"]) == (False, {}, {})
+    (problem,) = content["problems"]
+    assert (problem["code"], problem["file"]) == ("no-data-set", str(copy))
+    assert f"error: {problem['message']}\nfix: {problem['fix']}\n" in result.err

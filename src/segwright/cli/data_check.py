@@ -10,7 +10,7 @@ from segwright.cli.console import print_json, printable, progress, say, say_erro
 from segwright.cli.data import read_data
 from segwright.cli.data_fix import Checked, ResizeMasks, fix_data_set
 from segwright.cli.options import DataArgument, Json
-from segwright.errors import ConfigError, RunError
+from segwright.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
     from segwright.data import DataReport, SegmentationData
@@ -50,7 +50,7 @@ def check(
     from segwright.data import check_data
 
     _check_options(html is not None and no_html, resize_masks and fix is None)
-    source = read_data(data)
+    source = _read(data, as_json=as_json)
     if write:
         write_data_yaml(source, Path(data))
     with_options = partial(
@@ -85,6 +85,19 @@ def _say_next(last: Checked, *, is_copy: bool) -> None:
         say_next("train", last.folder, "--model", "fast_scnn")
     elif not (last.report.ok or is_copy or MENDABLE.isdisjoint(problem.code for problem in last.report.problems)):
         say_next("data", "check", last.folder, "--fix", "NEW")
+
+
+def _read(data: str, *, as_json: bool) -> "SegmentationData":
+    """The data set; scripts are told by a document, too, that there is none to check."""
+    from segwright.data import DataReport
+    from segwright.data.checks.problem import error
+
+    try:
+        return read_data(data)
+    except DataError as reason:
+        if as_json:
+            print_json(DataReport({}, {}, (error("no-data-set", data, reason),)).to_json())
+        raise
 
 
 def _check_options(has_two_pages: bool, resizes_without_copy: bool) -> None:
