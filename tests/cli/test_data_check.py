@@ -199,3 +199,19 @@ def test_json_says_that_there_is_no_data_set_too(segwright: Command, copy: Path)
     (problem,) = content["problems"]
     assert (problem["code"], problem["file"]) == ("no-data-set", str(copy))
     assert f"error: {problem['message']}\nfix: {problem['fix']}\n" in result.err
+
+
+def test_what_is_allowed_stands_in_the_next_command(
+    segwright: Command, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mask in (copy / "masks/train").iterdir():
+        pixels = np.asarray(Image.open(mask)).copy()
+        pixels[pixels == list(CLASSES).index("road")] = 0
+        Image.fromarray(pixels).save(mask)
+    monkeypatch.chdir(copy.parent)
+    copy.rename("-x")
+    allow = ("--no-html", "--allow", "class-only-in-val")
+    result = segwright("data", "check", "./-x", *allow)
+    assert result.code == 0
+    assert "next: segwright train ./-x --model fast_scnn --set 'data.allow=[class-only-in-val]'\n" in result.err
+    assert segwright("data", "check", "./-x", "--no-html").code == 3

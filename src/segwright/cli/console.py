@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def say_error(message: str, fix: str) -> None:
 
 
 def say_next(*words: object) -> None:
-    """The command that a user may want to give next."""
-    say("next:", shlex.join(["segwright", *map(str, words)]))
+    """The command that a user may want to give next; a path that begins with a dash is no option."""
+    texts = [f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words]
+    say("next:", shlex.join(["segwright", *texts]))
 
 
 def show_traceback(error: BaseException) -> None:

@@ -79,11 +79,15 @@ def check(
 
 def _say_next(last: Checked, *, is_copy: bool) -> None:
     """What to do with the data set that was checked last."""
+    from segwright.data.checks.problem import ALLOWABLE
     from segwright.data.fixing import MENDABLE
 
+    found = {problem.code for problem in last.report.problems}
+    allowed = ",".join(code for code in ALLOWABLE if code in found)
     if last.report.ok and {"train", "val"} <= last.data.folders.keys():
-        say_next("train", last.folder, "--model", "fast_scnn")
-    elif not (last.report.ok or is_copy or MENDABLE.isdisjoint(problem.code for problem in last.report.problems)):
+        settings = ("--set", f"data.allow=[{allowed}]") if allowed else ()
+        say_next("train", last.folder, "--model", "fast_scnn", *settings)
+    elif not (last.report.ok or is_copy or MENDABLE.isdisjoint(found)):
         say_next("data", "check", last.folder, "--fix", "NEW")
 
 

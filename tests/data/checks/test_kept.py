@@ -1,4 +1,3 @@
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,15 +109,45 @@ def test_a_stopped_check_goes_on(data: Path, reads: Reads) -> None:
     assert read + report.unchanged == sum(report.images.values())
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b'{"state": 1, "found": {}}', b"\xff\x00"])
-def test_a_damaged_result_is_as_good_as_none(data: Path, reads: Reads, tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("place", ["empty", "cut", "head", "body"])
+def test_a_damaged_result_is_as_good_as_none(data: Path, reads: Reads, tmp_path: Path, place: str) -> None:
     before, read = reads(data)
     kept = list((tmp_path / "cache").rglob("*.json"))
-    assert kept
+    assert len(kept) == read
     for file in kept:
-        content = json.loads(file.read_bytes())
-        file.write_bytes(damage if damage != b"{}" else json.dumps({**content, "found": [["problems", 3]]}).encode())
+        content = bytearray(file.read_bytes())
+        if place in ("head", "body"):
+            content[3 if place == "head" else -20] ^= 1
+        file.write_bytes(content[: {"empty": 0, "cut": -5}.get(place)])
     assert reads(data) == (before, read)
+
+
+def test_the_folder_may_be_written_in_another_way(
+    data: Path, reads: Reads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.full((48, 64), 77, np.uint8)).save(data / "masks/train/train_1.png")
+    Image.open(data / "images/train/train_2.png").save(data / "images/train/train_2.gif")  # read as it is, with a note
+    (data / "images/train/train_2.png").unlink()
+    (data / "images/train/train_2.gif").rename(data / "images/train/train_2.png")
+    reads(data)
+    (tmp_path / "link").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    for path in (Path(data.name), Path("link")):
+        report, read = reads(path)
+        fresh, _ = reads(path, fresh=True)
+        assert (read, report.unchanged) == (0, 8)
+        assert {"wrong-suffix", "unknown-value"} <= {problem.code for problem in report.problems}
+        assert replace(report, unchanged=0) == fresh
+
+
+def test_an_error_that_a_fresh_reading_finds_is_not_forgotten(data: Path, reads: Reads) -> None:
+    mask = data / "masks/val/val_0.png"
+    times = mask.stat()
+    assert reads(data)[0].ok
+    mask.write_bytes(mask.read_bytes()[:-20] + bytes(20))
+    os.utime(mask, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not reads(data, fresh=True)[0].ok
+    assert not reads(data)[0].ok
 
 
 def test_a_cache_that_cannot_be_written_keeps_nothing(

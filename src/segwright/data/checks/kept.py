@@ -1,7 +1,7 @@
 """What a check has found, kept on disk: a stopped check goes on, and files that did not change are not read again.
 
 One small JSON file per piece of work, in the user's cache folder. What it says holds as long as the files of the piece
-have the same times and sizes; a piece in which something must be mended is not kept.
+have the same times and sizes; a piece in which something must be mended is not kept. Paths are left open in it.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,59 +45,103 @@ class KeepingChecker:
     """
 
     def __init__(self, checker: PairChecker, labels: Labels, limits: Limits, *, fresh: bool = False) -> None:
-        self._fresh, self._checker, self._folder, self._here = fresh, checker, cache_folder("checks"), str(Path.cwd())
-        self._settings = repr((_FORM, PIL.__version__, has_rasterio(), labels, limits, self._here))
+        self._fresh, self._checker, self._folder = fresh, checker, cache_folder("checks")
+        self._settings = repr((_FORM, PIL.__version__, has_rasterio(), labels, limits))
 
     def check(self, jobs: Sequence[Job]) -> Found:
         """What the jobs show; ``unchanged`` counts those that were not read again."""
-        state, file = self._state(jobs), self._file(jobs[0])
-        kept = None if self._fresh else _read(file, state)
-        if kept is not None and len(kept.problems) == len(jobs):
+        file, state = self._folder / _file_name(jobs[0]), self._state(jobs)
+        kept = None if self._fresh or state is None else _read(file, state, jobs)
+        if kept is not None:
             return kept._replace(unchanged=len(jobs))
         found = self._checker.check(jobs)
         has_error = any(problem.severity == "error" for problems in found.problems for problem in problems)
-        if not has_error and state is not None and state == self._state(jobs):
-            _write(file, state, found)
+        if has_error or state is None or state != self._state(jobs):
+            with contextlib.suppress(OSError):
+                file.unlink()  # what it says of these files holds no longer
+        else:
+            _write(file, state, jobs, found)
         return found
 
     def _state(self, jobs: Iterable[Job]) -> str | None:
-        """A digest of the settings and of each file's name, time and size; ``None`` where one cannot be looked at."""
+        """A digest of the settings and of each file's name, times and size; ``None`` where one cannot be looked at."""
         digest = hashlib.sha256(self._settings.encode())
         try:
             for job in jobs:
-                digest.update(repr((job, *map(_stamp, job[1:]))).encode())
+                digest.update(repr((job.split, _stamp(job.image), _stamp(job.mask))).encode())
         except OSError:
             return None
         return digest.hexdigest()
 
-    def _file(self, first: Job) -> Path:
-        """By the first job, so that a later result takes the place of an older one."""
-        name = hashlib.sha256(repr((first, self._here)).encode()).hexdigest()
-        return self._folder / name[:2] / f"{name[2:40]}.json"
+
+def _file_name(first: Job) -> Path:
+    """By the first job, so that a later result takes the place of an older one."""
+    named = repr((first.split, *(None if path is None else _real(path) for path in first[1:])))
+    name = hashlib.sha256(named.encode()).hexdigest()
+    return Path(name[:2]) / f"{name[2:40]}.json"
 
 
-def _stamp(path: str | None) -> tuple[int, int] | None:
+def _stamp(path: str | None) -> tuple[str, int, int, int] | None:
     if path is None:
         return None
     facts = os.stat(path)  # noqa: PTH116  strings are faster than paths
-    return facts.st_mtime_ns, facts.st_size
+    return _real(path), facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
 
-def _read(file: Path, state: str | None) -> Found | None:
+def _real(path: str) -> str:
+    """The path without links in its folders: the same however the data set's folder is written."""
+    folder, name = os.path.split(path)
+    return f"{_real_folder(folder)}{os.sep}{name}"
+
+
+@lru_cache
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
+def _read(file: Path, state: str, jobs: Sequence[Job]) -> Found | None:
     """What is kept of files in this state; ``None`` where nothing is, or where the file is damaged."""
     try:
-        kept = json.loads(file.read_bytes())
-        return _found(kept["found"]) if kept["state"] == state else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        head, _, body = file.read_bytes().partition(b"\n")
+    except OSError:
         return None
+    if head != _head(state, body):
+        return None
+    paths = {token: path for path, token in _tokens(jobs).items()}
+    return _found(_renamed(json.loads(body), paths))
 
 
-def _write(file: Path, state: str, found: Found) -> None:
+def _write(file: Path, state: str, jobs: Sequence[Job], found: Found) -> None:
     """Keep what has been found; a cache folder that may not be written keeps nothing."""
-    content = json.dumps({"state": state, "found": _plain(found._asdict())}, separators=(",", ":"))
+    content = _renamed(_plain(found._asdict()), _tokens(jobs))
+    body = json.dumps(content, separators=(",", ":")).encode()
     with contextlib.suppress(RunError):
         make_folder(file.parent)
-        write_atomically(file, content.encode(), durable=False)
+        write_atomically(file, _head(state, body) + b"\n" + body, durable=False)
+
+
+def _head(state: str, body: bytes) -> bytes:
+    return f"{state} {hashlib.sha256(body).hexdigest()}".encode()
+
+
+def _tokens(jobs: Sequence[Job]) -> dict[str, str]:
+    """What stands for each path in a kept result: a later check may write the data set's folder otherwise."""
+    paths = (path for job in jobs for path in job[1:] if path is not None)
+    return {path: f"\0{index}\0" for index, path in enumerate(paths)}
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Plain values with other names for some texts, also where these stand in quotes within a text."""
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value in names:
+        return names[value]
+    if "'" in value:
+        for old, new in names.items():
+            value = value.replace(f"'{old}'", f"'{new}'")
+    return value
 
 
 def _plain(value: Any) -> Any:
