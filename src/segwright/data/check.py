@@ -38,6 +38,7 @@ __all__ = ["DataReport", "Place", "Problem", "check_data"]
 Checker = PairChecker | KeepingChecker
 
 _PIECE, _PIECE_SECONDS = 64, 0.2  # pairs that a process reads at most before it answers, and for about how long
+_KEPT_PIECES = (1, 8, 64)  # sizes of pieces whose results are kept: few, for a nearly equal size would make all new
 _SIZED_FILES = 512
 _WORTH_KEEPING = 10.0  # seconds of one core that a check takes, from which on its results are kept
 _SECONDS_PER_FILE, _SECONDS_PER_BYTE = 5e-5, 2e-8
@@ -180,7 +181,11 @@ def _read_all(
     """What the jobs show, in their order and a few at a time."""
     count = processes or processes_for(seconds)
     of_some_time = int(_PIECE_SECONDS * len(jobs) / max(seconds, 1e-9))
-    pieces = _pieces(jobs, max(1, min(_PIECE, of_some_time, len(jobs) // (8 * count))))
+    if isinstance(checker, KeepingChecker):  # another check, of some splits or with more processes, has the same pieces
+        size = max(few for few in _KEPT_PIECES if few <= max(1, of_some_time))
+    else:
+        size = max(1, min(_PIECE, of_some_time, len(jobs) // (8 * count)))
+    pieces = _pieces(jobs, size)
 
     def name_of(piece: int) -> str:
         files = [jobs[index].image or jobs[index].mask for index in (pieces[piece][0], pieces[piece][-1])]

@@ -18,9 +18,10 @@ Reads = Callable[..., tuple[DataReport, int]]
 
 @pytest.fixture
 def data(plot: Plot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Eight pairs whose results are kept, however soon they are read."""
+    """Eight pairs whose results are kept one by one, however soon they are read."""
     monkeypatch.setenv("SEGWRIGHT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(check, "_WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(check, "_KEPT_PIECES", (1,))
     return plot.root
 
 
@@ -161,6 +162,12 @@ def test_a_cache_that_cannot_be_written_keeps_nothing(
 def test_several_processes_keep_and_find_the_same(data: Path) -> None:
     first, again = check_data(data, processes=2), check_data(load_data(data), processes=2)
     assert again == replace(first, unchanged=sum(first.images.values()))
+
+
+def test_other_splits_and_processes_find_the_same_pieces(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_KEPT_PIECES", (1, 8, 64))
+    check_data(data, processes=1)
+    assert check_data(data, splits=["train"], processes=2).unchanged == 5
 
 
 def test_small_sets_are_read_each_time(plot: Plot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
