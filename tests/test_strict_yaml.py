@@ -29,6 +29,8 @@ def test_nested_mappings_and_lists_are_read(tmp_path: Path) -> None:
         ("a: 1\nb: !!python/object:os.system x\n", "line 2"),
         ("a: 2024-13-45\n", "is not YAML (month must be in 1..12)"),
         ("a: \x07\n", "is not YAML"),
+        ("a:\n  " + "[" * 20_000, "line 2: more than 100 lists or mappings lie in one another"),
+        ("a: " + "{b: " * 20_000, "line 1: more than 100 lists or mappings lie in one another"),
         ("", "holds no 'key: value' lines"),
         ("- a\n- b\n", "holds no 'key: value' lines"),
     ],

@@ -7,9 +7,25 @@ import yaml
 
 from segwright.errors import ConfigError, SegmentationError
 
+_DEEPEST = 100
+"""Lists and mappings in one another; YAML's own loader calls itself for each, until Python gives up."""
+
 
 class _StrictLoader(yaml.SafeLoader):
     """Refuses a key that stands twice in one mapping; YAML's own loader keeps the last in silence."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self._depth == _DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {_DEEPEST} lists or mappings lie in one another", problem_mark=mark
+            )
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()

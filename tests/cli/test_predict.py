@@ -97,6 +97,18 @@ def test_overlay_alone_writes_no_mask(segwright: Command, run_folder: Path, pict
     assert files(tmp_path / "out") == {"y_overlay.jpg"}
 
 
+def test_a_name_that_is_too_long_for_one_of_its_files_does_not_stop_the_others(
+    segwright: Command, run_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "a/x.jpg").rename(pictures / "a" / f"{'x' * 250}.jpg")
+    result = segwright("predict", run_folder, pictures, "--out", tmp_path / "out", "--format", "both", "--json")
+    assert result.code == 3
+    assert [entry["source"][-6:] for entry in json.loads(result.out)["results"] if "error" in entry] == ["xx.jpg"]
+    assert files(tmp_path / "out") == {"b/x.png", "b/x_overlay.jpg", "y.png", "y_overlay.jpg"}
+    assert "fix: shorten the picture's name" in result.err
+    assert "1 of 3 pictures" in result.err
+
+
 def test_corrupt_picture_does_not_stop_the_others(
     segwright: Command, run_folder: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def pairing_error(root: Path) -> DataError:
         (HEAD + "classes: {1: sky, 2: road}\n", "must be numbered 0 to 1 without gaps, got [1, 2]"),
         (HEAD + "classes: {0: no, 1: yes}\n", "class '0: False' is not a number and a name (YAML reads no, yes"),
         (HEAD + "classes: {sky: 0}\n", "class 'sky: 0' is not a number and a name"),
+        (HEAD + "classes: {0: sky, '0': road}\n", "a class index stands twice, in quotes and without"),
         (HEAD + "classes: {true: sky}\n", "class 'True: sky' is not a number and a name"),
         (HEAD + "classes: [sky, road, sky]\n", "class name 'sky' stands twice"),
         (HEAD + "classes: [sky, ignore]\n", "class name 'ignore' stands twice or is reserved"),
@@ -87,6 +89,10 @@ def test_classes_palette_ignore_and_map_are_understood(write_yaml: Callable[[str
         map={7: "road", 12: "ignore", 8: "car", (10, 20, 30): "sky"},
         palette_is_stated=True,
     )
+
+
+def test_class_indices_may_stand_in_quotes(write_yaml: Callable[[str], Path]) -> None:
+    assert load_data(write_yaml(HEAD + "classes: {'0': sky, '1': road}\n")).classes == ("sky", "road")
 
 
 def test_missing_colours_are_generic_and_read_no_colour_masks(write_yaml: Callable[[str], Path]) -> None:
@@ -249,3 +255,25 @@ def test_a_split_that_is_missing_can_be_shared_out(write_data: Callable[..., Pat
         data.folders_of("val")
     with pytest.raises(DataError, match=r"has no split 'vall'; it has: train$"):
         data.folders_of("vall")
+
+
+def test_links_to_folders_belong_to_a_split(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png", "more/images/b/c.png", "more/masks/b/c.png")
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "more").symlink_to(tmp_path / "more" / kind)
+    (tmp_path / "images/gone").symlink_to("nowhere")
+    pairs = find_pairs(Folders(tmp_path / "images", tmp_path / "masks"))
+    assert [pair.mask.relative_to(tmp_path).as_posix() for pair in pairs] == ["masks/a.png", "masks/more/b/c.png"]
+
+
+def test_a_subfolder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "images/a.png", "masks/a.png", "images/closed/b.png", "masks/closed/b.png")
+    scanned = os.scandir
+
+    def guarded(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scanned(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert f"folder '{tmp_path}/images/closed' cannot be read (Permission denied)" in pairing_error(tmp_path).message

@@ -236,6 +236,17 @@ def test_an_ending_of_the_masks_names_is_understood_and_said(
         data.to_yaml(root)
 
 
+def test_an_ending_of_masks_in_a_linked_folder_is_understood(write_data: Callable[..., Path], tmp_path: Path) -> None:
+    root = write_data(yaml="")
+    for kind in ("images", "masks"):
+        (root / kind / "train").rename(tmp_path / kind)
+        (root / kind / "train").mkdir()
+        (root / kind / "train/more").symlink_to(tmp_path / kind)
+    for path in [*(tmp_path / "masks").iterdir(), *(root / "masks/val").iterdir()]:
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    assert len(recognise(root).pairs("train")) == 5
+
+
 def test_colours_of_a_table_serve_for_colour_masks_and_void_is_ignored(tmp_path: Path) -> None:
     add_picture(tmp_path, "street")
     colours = np.array([[(1, 2, 3), (4, 5, 6), (0, 0, 0)]], np.uint8)

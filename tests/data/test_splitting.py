@@ -194,3 +194,13 @@ def test_a_folder_that_cannot_be_written_is_named(pool: Path, tmp_path: Path) ->
 def test_the_data_set_itself_is_no_target(pool: Path) -> None:
     with pytest.raises(ConfigError, match="lies in the data that is read"):
         split_data(pool, pool / "out")
+
+
+def test_names_that_are_not_utf8_are_shared_out_too(pool: Path, tmp_path: Path) -> None:
+    for path in [*(pool / "images/train").glob("seq0_00*"), *(pool / "masks/train").glob("seq0_00*")]:
+        try:
+            path.rename(path.with_name(f"bad\udcff{path.suffix}"))
+        except OSError:
+            pytest.skip("the file system takes UTF-8 alone")
+    split_data(pool, tmp_path / "out")
+    assert "bad\udcff" in {name for names in stems(tmp_path / "out").values() for name in names}

@@ -59,3 +59,9 @@ def test_later_records_are_forgotten_and_the_file_is_whole_again(tmp_path: Path)
     folder.forget_after(2)
     folder.append({"step": 3})
     assert [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_run_folder_whose_name_is_not_utf8_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        RunFolder(tmp_path / "bad\udcff").create()
+    assert list(tmp_path.iterdir()) == []

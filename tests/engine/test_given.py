@@ -1,14 +1,23 @@
-"""Going on with a run in another number of processes."""
+"""What the processes of a run are given, and going on with a run in another number of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segwright.config import make_config
+from segwright.data import SegmentationData, load_data
+from segwright.engine.changes import fingerprint
 from segwright.engine.folder import RunFolder
-from segwright.engine.given import for_processes
-from segwright.errors import ConfigError
+from segwright.engine.given import compare_given, for_processes
+from segwright.errors import ConfigError, DataError
+from tests.engine.runs import write_stripes
+
+
+@pytest.fixture
+def stripes(tmp_path: Path) -> SegmentationData:
+    return load_data(write_stripes(tmp_path / "stripes", 3, {"train": 2, "val": 1}))
 
 
 def started_with(folder: Path, processes: int) -> RunFolder:
@@ -43,3 +52,26 @@ def test_run_that_does_not_say_how_many_goes_on_as_it_is(tmp_path: Path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "4")
     config = make_config({"train": {"batch_size": 3}})
     assert for_processes(config, RunFolder(tmp_path)) == config
+
+
+def test_files_whose_names_are_not_utf8_are_compared(stripes: SegmentationData) -> None:
+    for kind in ("images", "masks"):
+        path = getattr(stripes.folders["train"], kind) / "0.png"
+        try:
+            path.rename(path.with_stem("bad\udcff"))
+        except OSError:
+            pytest.skip("the file system takes UTF-8 alone")
+    config = make_config({"data": {"path": str(stripes.source)}})
+    compare_given(config, stripes)
+    assert fingerprint(stripes, config)["pictures of train"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("bad\udcff", "bad\udcff"), (".", "bad\udcff"), ("bad\udcff/data.yaml", "a")]
+)
+def test_data_set_whose_name_the_records_cannot_hold_is_refused(
+    stripes: SegmentationData, path: str, name: str
+) -> None:
+    with pytest.raises(DataError, match="is not UTF-8") as caught:
+        compare_given(make_config({"data": {"path": path}}), replace(stripes, name=name))
+    assert caught.value.fix.startswith("rename the folder")

@@ -144,6 +144,26 @@ def test_damaged_metadata_is_an_error(path: Path, metadata: dict[str, str | None
 
 
 @pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({"name": '"fast_scn"'}, "unknown model 'fast_scn'; did you mean 'fast_scnn'?"),
+        ({"options": '{"colour": 1}'}, "model 'fast_scnn' has no option 'colour' (its options are: "),
+        ({"options": '{"variant": "other"}'}, "variant of model 'fast_scnn' must be one of "),
+        ({"options": '{"in_channels": "x"}'}, "in_channels must be a whole number of at least 1, got 'x'"),
+        ({"name": '"pspnet"', "options": '{"backbone": [18]}'}, "'pspnet' with options {'backbone': [18]} ("),
+        ({"options": '{"in_channels": 4}'}, "a network of 4 channels, and its preprocessing gives 3"),
+    ],
+)
+def test_network_that_cannot_be_built_is_the_files_fault(
+    path: Path, metadata: dict[str, str | None], named: str
+) -> None:
+    rewrite(path, {}, metadata)
+    with pytest.raises(WeightsError, match=r"model file '.*model\.safetensors' describes a network") as caught:
+        load_model_file(path)
+    assert named in caught.value.message
+
+
+@pytest.mark.parametrize(
     ("tensors", "message"),
     [
         ({"classifier.3.bias": torch.zeros(3)}, r"classifier\.3\.bias has shape \(3,\), the network wants \(2,\)"),

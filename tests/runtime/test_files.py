@@ -103,3 +103,10 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a.txt", b"new")
     (tmp_path / "b.txt").write_bytes(b"new")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_a_name_that_is_too_long_shall_be_shortened(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="File name too long") as caught:
+        write_atomically(tmp_path / ("x" * 256), b"new")
+    assert caught.value.fix == "shorten the name"
+    assert list(tmp_path.iterdir()) == []

@@ -439,3 +439,10 @@ def test_words_that_mean_pictures_are_told_from_models(tmp_path: Path) -> None:
         assert are_pictures(word)
     for word in ("camvid/fast_scnn", "model.safetensors", str(tmp_path / "run"), str(tmp_path / "street[1].onnx")):
         assert not are_pictures(word)
+
+
+def test_links_to_folders_are_searched_too(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "z.png").touch()
+    (tree / "more").symlink_to(other)
+    assert "more/z.png" in names(find_images([tree]), tree)

@@ -14,6 +14,7 @@ from segwright.data.masks import IGNORE, Labels, ignore_index_of
 from segwright.errors import DataError, did_you_mean
 from segwright.info import Colour, generic_palette
 from segwright.runtime.images import ARRAY_SUFFIXES
+from segwright.runtime.listing import files_below
 from segwright.strict_yaml import read_yaml
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -153,7 +154,8 @@ def find_pairs(folders: Folders) -> list[Pair]:
     """Match pictures and masks by their path without suffix.
 
     Raises:
-        DataError: a missing or empty folder, two files of one stem, or a file without its partner (all are listed).
+        DataError: a folder that is missing, empty or may not be read, two files of one stem, or a file without its
+            partner (all are listed).
     """
     found_images, found_masks = folders.find_images(), folders.find_masks()
     for twins in (*found_images.twins, *found_masks.twins):
@@ -179,7 +181,7 @@ def find_pairs(folders: Folders) -> list[Pair]:
 def find_files(
     folder: Path, suffixes: Sequence[str], stems: frozenset[str] | None = None, ending: str = ""
 ) -> FoundFiles:
-    """The files below a folder, hidden files and folders left out, sorted by path.
+    """The files below a folder, hidden ones left out and links to folders followed, sorted by path.
 
     Args:
         folder: where to look, at any depth.
@@ -188,20 +190,17 @@ def find_files(
         ending: that names have before their suffix and that is no part of the stem; others are left out.
 
     Raises:
-        DataError: no such folder.
+        DataError: no such folder, or one that may not be read.
     """
     if not folder.is_dir():
         raise DataError(f"folder '{folder}' does not exist", fix="mend its path in data.yaml, or add the folder")
     found = FoundFiles({}, [])
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        name = inside.with_suffix("").as_posix()
+    for path in sorted(files_below(folder)):
+        name = path.relative_to(folder).with_suffix("").as_posix()
         stem = name.removesuffix(ending)
         if path.suffix.lower() not in suffixes or (stems is not None and stem not in stems):
             continue
         if ending and stem == name:
-            continue
-        if any(part.startswith(".") for part in inside.parts) or path.is_dir():
             continue
         if stem in found.by_stem:
             found.twins.append((found.by_stem[stem], path))
@@ -290,6 +289,10 @@ def class_names(value: object, path: Path) -> tuple[str, ...]:
     example = "write 'classes: {0: background, 1: road}'"
     if not isinstance(table, dict) or not table:
         raise DataError(f"'{path}' names no classes", fix=example)
+    unquoted = {int(index) if _is_quoted(index) else index: name for index, name in table.items()}
+    if len(unquoted) < len(table):
+        raise DataError(f"'{path}': a class index stands twice, in quotes and without", fix=example)
+    table = unquoted
     for index, name in table.items():
         if not _is_number(index) or not isinstance(name, str):
             raise DataError(
@@ -377,6 +380,11 @@ def _colour(value: object, path: Path) -> Colour:
     if not all(0 <= v <= 255 for v in (red, green, blue)):
         raise DataError(f"'{path}': colour {value} leaves 0..255", fix=fix)
     return red, green, blue
+
+
+def _is_quoted(index: object) -> bool:
+    """Whether it is a number that stands in quotes in data.yaml."""
+    return isinstance(index, str) and index.isascii() and index.isdecimal()
 
 
 def _is_number(value: object) -> TypeGuard[int]:

@@ -27,6 +27,7 @@ from segwright.data.masks import Labels, LossyMaskError, read_raw_mask
 from segwright.data.sharing import share_stems
 from segwright.errors import DataError
 from segwright.info import generic_palette
+from segwright.runtime.listing import files_below
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 _MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "SegmentationClass")
@@ -83,7 +84,8 @@ def _find_folders(root: Path) -> tuple[dict[str, Folders], str]:
 
 def _with_ending(folders: Folders) -> Folders:
     """The folders with the ending of the masks' names, if all have one; nothing is listed where one mask has none."""
-    masks = (path for path in folders.masks.rglob("*") if path.suffix.lower() in MASK_SUFFIXES)
+    files = files_below(folders.masks, lambda reason: None)  # whoever reads the split names a folder that is closed
+    masks = (path for path in files if path.suffix.lower() in MASK_SUFFIXES)
     some = next((path.relative_to(folders.masks).with_suffix("") for path in masks), None)
     suffixes = [case for suffix in IMAGE_SUFFIXES for case in (suffix, suffix.upper())]
     if some is None or any((folders.images / f"{some}{suffix}").is_file() for suffix in suffixes):

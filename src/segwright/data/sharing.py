@@ -19,5 +19,5 @@ def share_stems(stems: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _share_of_hash(stem: str) -> float:
-    """A number in 0..1 that depends on the stem alone."""
-    return int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8]) / 2**64
+    """A number in 0..1 that depends on the stem alone, which need not be UTF-8."""
+    return int.from_bytes(hashlib.sha256(stem.encode(errors="surrogatepass")).digest()[:8]) / 2**64

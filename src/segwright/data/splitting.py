@@ -223,7 +223,7 @@ def _group(items: Sequence[_Item], pattern: str, seed: int, notes: list[str]) ->
             fix="write a pattern that all names fit: it is searched for in the path without suffix",
         )
     names = _joined([name or "" for name in found], _twins(items, notes))
-    drawn = {name: hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest() for name in set(names)}
+    drawn = {name: hashlib.sha256(f"{seed}\0{name}".encode(errors="surrogatepass")).hexdigest() for name in set(names)}
     return [f"{drawn[name]} {name}" for name in names]
 
 

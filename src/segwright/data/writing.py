@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segwright.errors import ConfigError, DataError, RunError
+from segwright.runtime.files import TEMPORARY
 
 
 def check_target(source: Path, target: Path) -> None:
@@ -33,13 +34,17 @@ def naming_os_errors(source: Path, target: Path) -> Iterator[None]:
 
     Raises:
         DataError: a file of the source cannot be read.
-        RunError: the target cannot be written.
+        RunError: the target cannot be written, or not under a name as long as a file's.
     """
     try:
         yield
     except OSError as reason:
         root = source if source.is_dir() else source.parent
         file, is_full = str(reason.filename or ""), reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if reason.errno == errno.ENAMETOOLONG and (place := _in_target(reason, target)):
+            raise RunError(
+                f"could not write '{place}': {reason.strerror}", fix="shorten the name of the file that it is made of"
+            ) from reason
         if file and Path(file).is_relative_to(root) and not is_full:
             raise DataError(
                 f"'{file}' cannot be read ({reason.strerror})", fix="grant access to it, or copy it again"
@@ -50,10 +55,18 @@ def naming_os_errors(source: Path, target: Path) -> Iterator[None]:
         ) from reason
 
 
+def _in_target(reason: OSError, target: Path) -> Path | None:
+    """Where in the target the file should have come that could not be written; ``None`` for one that is elsewhere."""
+    parts = Path(str(reason.filename2 or reason.filename or "")).parts  # of a link, the second is the new one
+    temporary = next((index for index, part in enumerate(parts) if part.startswith(TEMPORARY)), None)
+    return None if temporary is None else target.joinpath(*parts[temporary + 1 :])
+
+
 def write_head(path: Path, lines: Iterable[str]) -> None:
     """Comments above a data.yaml that say where it comes from."""
     head = "".join(f"# {' '.join(line.split())}\n" for line in lines)
-    path.write_text(head + path.read_text(encoding="utf-8"), encoding="utf-8")
+    content = head + path.read_text(encoding="utf-8")
+    path.write_text(content, encoding="utf-8", errors="backslashreplace")  # names of files need not be UTF-8
 
 
 def equal_files(paths: Sequence[Path]) -> list[list[int]]:

@@ -100,7 +100,8 @@ def fingerprint(data: SegmentationData, config: Config) -> dict[str, Any]:
         folders, pairs, digest = data.folders_of(split), data.pairs(split), hashlib.sha256()
         for pair in pairs:
             for path, root in ((pair.image, folders.images), (pair.mask, folders.masks)):
-                digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+                name = path.relative_to(root).as_posix()
+                digest.update(f"{name}\0{path.stat().st_size}\0".encode(errors="surrogatepass"))
         facts[f"pictures of {split}"] = len(pairs)
         facts[f"files of {split} (names and sizes)"] = digest.hexdigest()[:16]
     return facts

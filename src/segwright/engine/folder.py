@@ -51,8 +51,13 @@ class RunFolder:
         """Look whether a new run may be written here; writes nothing.
 
         Raises:
-            ConfigError: the folder exists and holds something, or it is a file.
+            ConfigError: the folder exists and holds something, it is a file, or its name is not UTF-8.
         """
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError as error:
+            message = f"the name of run folder '{self.path}' is not UTF-8, and its records cannot hold it"
+            raise ConfigError(message, fix="give another --out") from error
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run folder '{self.path}' is a file", fix="give another --out")
         if self.path.is_dir() and any(self.path.iterdir()):

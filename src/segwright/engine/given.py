@@ -20,8 +20,9 @@ def compare_given(config: Config, data: SegmentationData, others: Mapping[str, o
 
     Raises:
         ConfigError: other settings.
-        DataError: other pictures, classes or files.
+        DataError: other pictures, classes or files, or a data set whose name is not UTF-8.
     """
+    _refuse_unwritable(config.data.path, data.name)
     tree = config.model_dump(mode="json")
     settings = {f"setting {group}.{key}": value for group, leaves in tree.items() for key, value in leaves.items()}
     del settings["setting data.path"]
@@ -29,9 +30,25 @@ def compare_given(config: Config, data: SegmentationData, others: Mapping[str, o
     facts: dict[str, object] = {"the list of classes": data.classes}
     for split in (config.data.train_split, config.data.val_split):
         names = [f"{pair.image.name} {pair.mask.name}" for pair in data.pairs(split)]
-        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\n".join(names).encode(errors="surrogatepass")).hexdigest()[:8]
         facts[f"split '{split}'"] = f"{len(names)} pictures (digest of their names {digest})"
     must_agree(DataError, {**facts, **(others or {})}, "give all machines the same files, or one file system")
+
+
+def _refuse_unwritable(path: str, name: str) -> None:
+    """Refuse a data set whose path or name the texts in the run folder cannot hold.
+
+    Raises:
+        DataError: one of them is not UTF-8.
+    """
+    for given in (path, name):
+        try:
+            given.encode()
+        except UnicodeEncodeError as reason:
+            raise DataError(
+                f"the name of data set '{given}' is not UTF-8, and the run's records cannot hold it",
+                fix="rename the folder, and train again",
+            ) from reason
 
 
 def for_processes(config: Config, folder: RunFolder) -> Config:

@@ -1,11 +1,13 @@
 """A picture, the files that its prediction is written to, and the writing of them."""
 
+import errno
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from segwright.errors import DataError
 from segwright.inference.predictor import Predictor
 from segwright.inference.rasters import Tell, predict_raster
 from segwright.inference.result import Prediction
@@ -47,16 +49,35 @@ def predict(predictor: Predictor, job: Job, tell: Tell | None = None) -> Predict
         tell: gets the windows of a raster that are done, and all.
 
     Raises:
-        DataError: a picture that cannot be read.
+        DataError: a picture that cannot be read, or whose name is too long for one of the files.
         ConfigError, MissingExtraError, ShapeError: as the predictor and :func:`predict_raster` raise them.
         RunError: the network failed, or a file or its folder could not be written.
     """
+    refuse_long_names(job)
     if is_raster(job.source):
         files = {"mask": job.mask, "overlay": job.overlay, "confidence": job.confidence}
         return Predicted(*predict_raster(predictor, job.source, **files, tell=tell))
     prediction = predictor(job.source)
     write(prediction, job)
     return Predicted(prediction.areas(), prediction.milliseconds)
+
+
+def refuse_long_names(job: Job) -> None:
+    """Look whether the disk takes the files' names, which are longer than the picture's; writes nothing.
+
+    Raises:
+        DataError: a name is too long.
+    """
+    for path in job.outputs():
+        try:
+            folder = next(folder for folder in path.absolute().parents if folder.exists())
+            (folder / path.name).lstat()
+        except OSError as reason:  # mostly that there is no such file yet; the writing meets whatever else is wrong
+            if reason.errno == errno.ENAMETOOLONG:
+                raise DataError(
+                    f"the prediction of '{job.source}' cannot be written: the name '{path.name}' is too long",
+                    fix="shorten the picture's name",
+                ) from reason
 
 
 def write(prediction: Prediction, job: Job) -> None:

@@ -104,6 +104,8 @@ def _could_not_write(path: Path, reason: OSError) -> RunError:
         fix = "free space, or write to another disk"
     elif reason.errno == errno.ENOENT:
         fix = f"make the folder '{path.parent}' first"
+    elif reason.errno == errno.ENAMETOOLONG:
+        fix = "shorten the name"
     else:
         fix = "write to a folder in which you may write"
     return RunError(f"could not write {path}: {reason.strerror or reason}", fix=fix)

@@ -14,6 +14,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from segwright.errors import ConfigError, DataError, SegmentationError, ShapeError
+from segwright.runtime.listing import files_below
 from segwright.runtime.stored import LYING, stored_as
 
 UInt8Array = NDArray[np.uint8]
@@ -123,12 +124,13 @@ def find_images(sources: Sequence[str | Path]) -> list[Path]:
     """The picture files that files, folders and patterns name, each once.
 
     Args:
-        sources: files; folders, searched with all folders below them, hidden files and folders left out; or patterns
-            with ``*``, ``?``, ``[...]`` and ``**``. Results keep the order of the sources and are sorted within each.
-            Arrays (``.npy``) count in a folder that holds no other picture.
+        sources: files; folders, searched with all folders below them, hidden ones left out and links followed; or
+            patterns with ``*``, ``?``, ``[...]`` and ``**``. Results keep the order of the sources and are sorted
+            within each. Arrays (``.npy``) count in a folder that holds no other picture.
 
     Raises:
-        DataError: a source that does not exist, matches nothing, or holds no picture, or a file of another kind.
+        DataError: a source that does not exist, matches nothing, or holds no picture, a file of another kind, or a
+            folder that may not be read.
     """
     if not sources:
         raise DataError("no picture was given", fix=f"give files, folders or patterns of {_suffixes()}")
@@ -153,7 +155,7 @@ def _find(source: str | Path) -> list[Path]:
             raise DataError(f"'{path}' is no picture by its name", fix=f"files that are read: {_suffixes()}")
         return [path]
     if path.is_dir():
-        files = sorted(_files_below(path))
+        files = sorted(files_below(path))
         found = [file for file in files if file.suffix.lower() in SUFFIXES] or [*filter(_is_picture, files)]
         problem = f"folder '{path}' holds no picture"
     elif glob.has_magic(str(source)):
@@ -165,15 +167,6 @@ def _find(source: str | Path) -> list[Path]:
     if not found:
         raise DataError(problem, fix=f"files that are read: {_suffixes()}")
     return found
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    def refuse(reason: OSError) -> None:
-        raise DataError(f"folder '{reason.filename}' cannot be read ({reason.strerror})", fix="grant access to it")
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
 def _is_picture(path: Path) -> bool:

@@ -28,7 +28,7 @@ def test_the_same_files_are_found_as_for_training(plot: Plot, monkeypatch: pytes
     expected = find_files(images, IMAGE_SUFFIXES).by_stem
     jobs = [job for job in list_split(load_data(plot.root), "train", []) if job.image is not None]
     assert [job.image for job in jobs] == [str(expected[stem]) for stem in sorted(expected)]
-    assert len(jobs) == 5 + 3
+    assert len(jobs) == 5 + 4
     monkeypatch.chdir(images.parent)
     (images.parent / "data.yaml").write_text(
         "path: train\ntrain: {images: ., masks: ../../masks/train}\nclasses: [sky, road, car]\n"

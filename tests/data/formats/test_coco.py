@@ -15,6 +15,7 @@ Run = Callable[..., Converted]
 Write = Callable[..., Path]
 
 SQUARE = [10, 8, 30, 8, 30, 28, 10, 28]
+SHAPE = {"segmentation": [SQUARE]}
 INSIDE = np.zeros(SIZE, bool)
 INSIDE[8:28, 10:30] = True
 
@@ -120,10 +121,11 @@ def test_one_file_for_all_is_split_by_names(write: Write, picture: Write, conver
     images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(10)]
     for image in images:
         picture(image["file_name"])  # type: ignore[arg-type]
-    path = write({"images": images, "categories": [{"id": 0, "name": "car"}], "annotations": []}, "all.json", image="")
-    result = converted(path)
+    shape = {"image_id": 0, "category_id": 0, "segmentation": [SQUARE]}
+    document = {"images": images, "categories": [{"id": 0, "name": "car"}], "annotations": [shape]}
+    result = converted(write(document, "all.json", image=""))
     assert result.said("pictures serve as val, by a hash of their names")
-    assert result.said("pictures without annotation, all unlabelled: 10")
+    assert result.said("pictures without annotation, all unlabelled: 9")
     assert sum(result.done.images.values()) == 10
 
 
@@ -164,8 +166,15 @@ BAD: list[tuple[object, str]] = [
     (content(categories=[{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]), "class name 'a' stands twice"),
     (content(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), "category id 1 twice"),
     (content(images=[{"id": 7, "file_name": "a.jpg"}] * 2), "image id twice"),
-    (content(images=[{"id": i, "file_name": "a.jpg"} for i in (7, 8)]), "a.jpg' is labelled twice"),
-    (content(images=[{"id": 7, "file_name": "a.jpg", "width": 10**9, "height": 10**9}]), "but '.*' has 64x48"),
+    (content(SHAPE, images=[{"id": i, "file_name": "a.jpg"} for i in (7, 8)]), "a.jpg' is labelled twice"),
+    (content(SHAPE, images=[{"id": 7, "file_name": "a.jpg", "width": 10**9, "height": 10**9}]), "but '.*' has 64x48"),
+    (content(), "not one of 0 annotations in '.*instances_train2017.json' has an outline"),
+    (content({"bbox": [1, 2, 3, 4]}, {"segmentation": []}), "not one of 2 annotations in '.*' has an outline"),
+    (content({"segmentation": [[100, 8, 120, 8, 120, 28]]}), "has not one shape that could be drawn in 1 picture"),
+    ("", r"instances_train2017.json' is no JSON \(it is empty\)"),
+    ("<html>", r"instances_train2017.json' is no JSON \(expected value at line 1 column 1\)"),
+    ({"image": [], "annotations": [], "category": []}, "instances_train2017.json' lacks 'images' and 'categories'"),
+    ([1, 2], "instances_train2017.json' lacks 'images' and 'annotations' and 'categories'"),
 ]
 
 
@@ -244,3 +253,48 @@ def test_a_polygon_that_crosses_itself_is_filled_by_the_rule_of_the_coco_tools(w
 def test_a_polygon_of_two_points_is_counted(write: Write, converted: Run) -> None:
     write(content({"segmentation": [[1, 2, 3, 4]]}, {"segmentation": [SQUARE]}))
     assert converted().said("polygons of fewer than three corners, left out: 1")
+
+
+def test_half_a_file_is_named_where_the_other_split_is_whole(write: Write, converted: Run, tmp_path: Path) -> None:
+    write(content(SHAPE))
+    text = "{\n" + json.dumps(content(SHAPE))[1:30]
+    write(text, "annotations/instances_val2017.json", image="")
+    wrong = r"instances_val2017.json' is no JSON \(EOF while parsing .* at line 2 column 29\)"
+    with pytest.raises(DataError, match=wrong) as error:
+        converted()
+    assert error.value.fix
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_another_coding_is_named(write: Write, converted: Run) -> None:
+    write(content(SHAPE)).write_bytes("{'info': 'Straße'}".replace("'", '"').encode("latin-1"))
+    with pytest.raises(DataError, match=r"instances_train2017.json' is no JSON \(invalid unicode code point at line 1"):
+        converted()
+
+
+@pytest.mark.parametrize("name", ["annotations/instances_val2017.json", "valid/instances_train2017.json"])
+def test_a_file_called_like_a_label_file_must_have_the_keys(write: Write, converted: Run, name: str) -> None:
+    write(content(SHAPE))
+    write({"image": [], "annotations": [], "categories": []}, name, image="")
+    with pytest.raises(DataError, match=rf"{name}' lacks 'images'; export it again"):
+        converted()
+
+
+def test_json_files_of_something_else_are_left_alone(write: Write, converted: Run) -> None:
+    write(content(SHAPE))
+    for name in ("annotations/captions_train2017.json", "annotations/image_info_test2017.json", "package.json"):
+        write({"images": [], "info": {}}, name, image="")
+    write([1, float("nan")], "list.json", image="")
+    write("\ufeff{}", "mark.json", image="")
+    assert converted().done.images == {"train": 1}
+
+
+@pytest.mark.parametrize("name", ["auto", "coco"])
+def test_a_file_over_the_limit_is_not_read_to_find_out_what_it_is(
+    write: Write, converted: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    large, opened, real = write(content(SHAPE)), [], Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *args, **more: (opened.append(path), real(path, *args, **more))[1])
+    with pytest.raises(DataError, match=r"instances_train2017.json' has \d+ bytes, more than the limit of 100"):
+        converted(name=name, max_bytes=100)
+    assert large not in opened

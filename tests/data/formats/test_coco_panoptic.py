@@ -104,3 +104,16 @@ def test_each_fault_is_one_sentence_and_nothing_is_written(
     with pytest.raises(DataError, match=message):
         converted(name="coco_panoptic")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"images": [', "is no JSON"), ('{"images": [], "annotations": []}', "lacks 'segments_info'")],
+)
+def test_a_damaged_file_is_named_where_the_other_split_is_whole(
+    write: Write, converted: Run, text: str, message: str
+) -> None:
+    write()
+    write("val").write_text(text)
+    with pytest.raises(DataError, match=f"panoptic_val2017.json' {message}"):
+        converted()

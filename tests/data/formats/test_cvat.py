@@ -66,7 +66,8 @@ def test_the_highest_shape_lies_on_top(write: Write, converted: Run) -> None:
 
 
 def test_lines_and_tags_are_counted(write: Write, converted: Run) -> None:
-    write('<polyline label="car" points="1,2;3,4"/><tag label="car"/><polygon label="car" points="1,2;3,4"/>')
+    lines = '<polyline label="car" points="1,2;3,4"/><tag label="car"/><polygon label="car" points="1,2;3,4"/>'
+    write(lines + '<polygon label="car" points="1,2;9,2;9,9"/>')
     result = converted()
     assert result.said("shapes of type 'polyline' without area, left out: 1")
     assert result.said("elements 'tag' that label no pixels, left out: 1")
@@ -102,3 +103,15 @@ def test_each_fault_is_one_sentence_and_nothing_is_written(
     with pytest.raises(DataError, match=message):
         converted()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "<!DOCTYPE html><html>", "<annotations"])
+def test_a_damaged_file_is_named_among_good_ones(write: Write, converted: Run, text: str) -> None:
+    write('<polygon label="car" points="1,2;9,2;9,9"/>').with_name("val.xml").write_text(text)
+    with pytest.raises(DataError, match=r"val.xml' (is no XML|declares a DOCTYPE)"):
+        converted()
+
+
+def test_xml_of_something_else_is_left_alone(write: Write, converted: Run) -> None:
+    write('<polygon label="car" points="1,2;9,2;9,9"/>').with_name("boxes.xml").write_text("<annotation/>")
+    assert converted().mask("a").any()

@@ -53,5 +53,5 @@ def test_dots_inside_a_name_stay() -> None:
 def test_keys_are_found_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("segwright.data.formats.files._BLOCK", 8)
     (tmp_path / "a.json").write_text('{"1234": 0, "images": [], "more": 1}')
-    assert has_keys(tmp_path / "a.json", (b'"images"', b'"more"'))
-    assert not has_keys(tmp_path / "a.json", (b'"images"', b'"none"'))
+    assert has_keys(tmp_path / "a.json", (b'"images"', b'"more"'), 100)
+    assert not has_keys(tmp_path / "a.json", (b'"images"', b'"none"'), 100)

@@ -17,7 +17,7 @@ from segwright.data.formats.fill import (
     place,
     polygon_area,
 )
-from segwright.data.formats.reading import LabelTable
+from segwright.data.formats.reading import LabelTable, Notes
 from segwright.errors import DataError
 from tests.support.extras import needs
 
@@ -99,8 +99,15 @@ def test_a_polygon_outside_has_no_pixel(fill: object) -> None:
 def test_larger_shapes_are_drawn_first_by_area_and_in_order_by_order() -> None:
     small, large = (np.array([[0.0, 0], [n, 0], [n, n], [0, n]]) for n in (4, 8))
     shapes = [Shape(i, polygon_area(p), lambda size, p=p: fill_polygon(p, size)) for i, p in ((1, small), (2, large))]
-    assert paint(shapes, (8, 8), TABLE, "area")[0, 0] == 1
-    assert paint(shapes, (8, 8), TABLE, "order")[0, 0] == 2
+    assert paint(shapes, (8, 8), TABLE, "area", Notes())[0, 0] == 1
+    assert paint(shapes, (8, 8), TABLE, "order", Notes())[0, 0] == 2
+
+
+def test_shapes_with_a_pixel_in_the_picture_are_counted() -> None:
+    far = np.array([[20.0, 20], [30, 20], [30, 30]])
+    shapes = [Shape(1, 50.0, lambda size, p=p: fill_polygon(p, size)) for p in (far, far - 20, far - 20)]
+    paint(shapes, (8, 8), TABLE, "order", notes := Notes())
+    assert notes.drawn == 2
 
 
 def test_area_is_that_of_the_shoelace_formula() -> None:

@@ -168,3 +168,9 @@ def test_a_stroke_that_label_studio_has_packed_is_read() -> None:
     mask[1:4, 2:7], mask[5, 0] = 255, 255
     packed = bytes.fromhex("000000c0391bfe2700c27ff6c0309ffdb00c27ff88c023ffc36000")
     np.testing.assert_array_equal(unpack_values(packed, 4 * 48).reshape(6, 8, 4)[..., 3], mask)
+
+
+def test_a_damaged_file_is_named_among_good_ones(write: Write, converted: Run) -> None:
+    write(task(result(points=PERCENT))).with_name("more.json").write_text("[{")
+    with pytest.raises(DataError, match=r"more.json' is no JSON"):
+        converted()

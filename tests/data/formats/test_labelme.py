@@ -163,12 +163,16 @@ def test_a_path_that_leads_out_is_never_followed_and_the_picture_beside_is_taken
         ({"imagePath": "../../secret.jpg", "image": ""}, "has no picture: neither the one that it names"),
         ({"imagePath": "/etc/passwd", "image": ""}, "has no picture: neither the one that it names"),
         ({"imagePath": "none.jpg", "image": ""}, "has no picture: neither the one that it names"),
-        ({"imageData": "!!!", "imagePath": "none.jpg"}, r"a.json.* cannot be read|no base64"),
+        ({"imageData": "!!!", "imagePath": "none.jpg"}, r"a.json': imageData is no picture \(of no format that"),
+        ({"imageData": "a", "imagePath": "none.jpg"}, r"a.json': imageData is no base64"),
         ({"imageHeight": 40}, "labels a picture of 64x40 px"),
         ({"shapes": 3}, "is no LabelMe JSON at shapes: .*array"),
         ({"shapes": [shape(points=[[float("nan"), 1]])]}, r"at shapes.0.points.0.0: input should be a finite number"),
         ({"shapes": [shape(points=[[1e200, 1], [1, 2], [3, 4]])]}, "shapes.0 has the coordinate 1e\\+200"),
-        ({"shapes": [shape(kind="mask", points=[[1, 2], [3, 4]], mask="abcd")]}, "shapes.0.mask is no picture"),
+        (
+            {"shapes": [shape(kind="mask", points=[[1, 2], [3, 4]], mask="abcd")]},
+            r"shapes.0.mask is no picture \(of no format that is",
+        ),
         ({"shapes": [shape(label=" ")]}, "class without a printable name"),
     ],
 )
@@ -197,3 +201,26 @@ def test_a_file_without_the_pictures_size_takes_the_pictures_own(write: Write, c
     del document["imageHeight"], document["imageWidth"]
     path.write_text(json.dumps(document))
     assert converted().mask("a").shape == (48, 64)
+
+
+@pytest.mark.parametrize("text", ["", '{"shapes": [', '{"shapes": [], "imagePath": "b.jpg"'])
+def test_a_damaged_file_is_named_among_good_ones(write: Write, converted: Run, text: str, tmp_path: Path) -> None:
+    write(shape())
+    write(shape(), name="b", image="b.jpg").write_text(text)
+    with pytest.raises(DataError, match=r"b.json' is no (LabelMe )?JSON"):
+        converted()
+    assert not (tmp_path / "out").exists()
+
+
+def test_json_of_something_else_is_counted(write: Write, converted: Run) -> None:
+    path = write(shape())
+    path.with_name("notes.json").write_text("[]")
+    assert converted().said("JSON files that are none of LabelMe's, left out: 1")
+
+
+def test_points_alone_are_no_data_set(write: Write, converted: Run) -> None:
+    write(shape(kind="point", points=[[1, 2]]))
+    with pytest.raises(
+        DataError, match=r"not one shape .* in 1 picture \(shapes of type 'point' without area, left out"
+    ):
+        converted()

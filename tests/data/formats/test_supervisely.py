@@ -16,6 +16,7 @@ from .conftest import SQUARE, Converted
 Run = Callable[..., Converted]
 Write = Callable[..., Path]
 
+NO_PICTURE = base64.b64encode(zlib.compress(b"text")).decode()
 META = {"classes": [{"title": "car", "color": "#FF0000"}, {"title": "road", "color": "#00FF80"}]}
 
 
@@ -66,7 +67,7 @@ def test_bitmaps_and_rectangles_are_shapes(write: Write, converted: Run) -> None
 
 
 def test_lines_are_counted(write: Write, converted: Run) -> None:
-    write(entry("line"))
+    write(entry("line"), entry())
     assert converted().said("objects of type 'line' without area, left out: 1")
 
 
@@ -76,6 +77,8 @@ def test_lines_are_counted(write: Write, converted: Run) -> None:
         ([entry(title="bus")], META, "objects.0 names the class 'bus'"),
         ([entry("bitmap", bitmap={"data": "!!", "origin": [0, 0]})], META, "bitmap that"),
         ([entry("bitmap", bitmap={"data": packed(np.ones((2, 2)))[:20], "origin": [0, 0]})], META, "bitmap that"),
+        ([entry("bitmap", bitmap={"data": NO_PICTURE, "origin": [0, 0]})], META, r"no picture \(of no format that is"),
+        ([entry("line")], META, "has not one shape that could be drawn in 1 picture"),
         ([], {"classes": 3}, "is no meta.json of Supervisely at classes"),
         ([{"classTitle": 3}], META, "is no Supervisely JSON at objects.0"),
     ],

@@ -140,3 +140,18 @@ def test_a_share_above_1_is_cut_off_at_the_border_and_counted(write: Write, conv
     assert (result.mask("a")[24:, 32:] == 2).all()
     assert (result.mask("a") == 2).sum() == 24 * 32
     assert result.said("shapes that reach out of their picture, cut off at its border: 2")
+
+
+@pytest.mark.parametrize("text", ["0 0.5 0.5 0.2 0.2\n", "\n"])
+def test_boxes_alone_are_no_segmentation(write: Write, converted: Run, tmp_path: Path, text: str) -> None:
+    write(text)
+    with pytest.raises(DataError, match=r"2 text files of '.*dataset.yaml' and not one outline: .* boxes of five"):
+        converted()
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_text_files_the_place_of_the_first_is_named(write: Write, converted: Run, tmp_path: Path) -> None:
+    write()
+    (tmp_path / "source" / "labels").rename(tmp_path / "labels")
+    with pytest.raises(DataError, match=r"not one of the 2 pictures .* would have '.*source/labels/train/a.txt'"):
+        converted()

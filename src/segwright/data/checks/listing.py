@@ -14,6 +14,7 @@ from segwright.data.dataset import IMAGE_SUFFIXES, MASK_SUFFIXES, SegmentationDa
 from segwright.data.endings import how_masks_end
 from segwright.errors import DataError
 from segwright.runtime.images import ARRAY_SUFFIXES
+from segwright.runtime.listing import unreadable_folder, walk
 
 _OTHER_PICTURES = re.compile(
     r"\.(heic|heif|avif|jxl|jp2|j2k|jfif|jpe|gif|tiff?|p[pgbn]m|tga|psd|exr|hdr|dng|cr[23]|nef|arw|np[yz]|mat|svg|pdf|eps"
@@ -59,8 +60,7 @@ def _list_folder(
     if suffixes == IMAGE_SUFFIXES and not found.by_stem:
         found = _scan(folder, ARRAY_SUFFIXES, stems, ending)
     for refused in found.unreadable:
-        text = f"folder '{refused.filename}' cannot be read ({refused.strerror})"
-        problems.append(error("unreadable-folder", refused.filename, DataError(text, fix="grant access to it")))
+        problems.append(error("unreadable-folder", refused.filename, unreadable_folder(refused)))
     problems += [error("duplicate-stem", second, same_stem(Path(first), Path(second))) for first, second in found.twins]
     problems += _case_collisions(found.by_stem)
     if found.not_read:
@@ -77,11 +77,10 @@ def _scan(folder: Path, suffixes: Sequence[str], stems: frozenset[str] | None, e
     root = "" if str(folder) == "." else os.path.join(folder, "")  # noqa: PTH118  strings are the point
     found = _Listing({}, [], [], [])
     names: list[str] = []
-    for parent, below, files in os.walk(folder, onerror=found.unreadable.append):
-        below[:] = [name for name in below if not name.startswith(".")]
+    for parent, files in walk(folder, found.unreadable.append):
         inside = parent[len(root) :] if len(parent) > len(root) else ""
         prefix = f"{inside.removeprefix('./')}{os.sep}" if inside and inside != "." else ""
-        names += [prefix + name for name in files if not name.startswith(".")]
+        names += [prefix + name for name in files]
     for name in sorted(names):
         stem, dot, suffix = name.rpartition(".")
         suffix = dot + suffix.lower()

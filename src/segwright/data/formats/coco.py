@@ -14,6 +14,8 @@ from segwright.data.formats.files import (
     has_keys,
     label_files,
     parse_json,
+    refuse_bad_json,
+    refuse_unlike,
     safe_name,
     split_of,
     stem_of,
@@ -46,6 +48,7 @@ from segwright.errors import DataError
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _PANOPTIC = (b'"segments_info"',)
+_NAMED = "instances"
 
 
 class _Image(BaseModel):
@@ -79,21 +82,28 @@ class _Runs(BaseModel):
 
 def detect(source: Path, options: Options) -> str | None:
     """A JSON file with images, annotations and categories."""
-    found = _label_files(source)
+    found = _label_files(source, options)
     return f"'{found[0]}' has images, annotations and categories" if found else None
 
 
-def _label_files(source: Path) -> list[Path]:
-    return label_files(source, ".json", lambda path: has_keys(path, _KEYS) and not has_keys(path, _PANOPTIC))
+def _label_files(source: Path, options: Options) -> list[Path]:
+    limit = options.max_bytes
+    return label_files(
+        source, ".json", lambda path: has_keys(path, _KEYS, limit) and not has_keys(path, _PANOPTIC, limit)
+    )
 
 
 def read(source: Path, options: Options) -> Reading:
     """One JSON file for each split, or one for all.
 
     Raises:
-        DataError: files of the wrong shape, with different categories, or two for one split.
+        DataError: files of the wrong shape, with different categories, or two for one split; a file that is no JSON;
+            not one outline.
     """
-    paths = _one_for_each_split(source, _label_files(source))
+    found = _label_files(source, options)
+    refuse_bad_json(source, found, options.max_bytes)
+    refuse_unlike(source, found, _KEYS, _NAMED, options.max_bytes)
+    paths = _one_for_each_split(source, found)
     root = source if source.is_dir() else root_of(source)
     notes = Notes()
     files = {path: parse_json(path, _File, "COCO JSON", options.max_bytes) for path in paths}
@@ -109,6 +119,12 @@ def read(source: Path, options: Options) -> Reading:
         samples += _samples(path, content, values, table, overlap, pictures, notes)
     tell_unnamed(root, samples, notes)
     kinds = [annotation.segmentation for content in files.values() for annotation in content.annotations]
+    if samples and not any(kinds):
+        raise DataError(
+            f"not one of {counted(len(kinds), 'annotation')} in '{paths[0]}'{' and others' * (len(paths) > 1)} "
+            "has an outline",
+            fix="export polygons or masks as 'segmentation': boxes and points have no area",
+        )
     polygons, runs = sum(isinstance(kind, list) for kind in kinds), sum(isinstance(kind, dict) for kind in kinds)
     named = ", ".join(path.name for path in paths)
     understood = (
@@ -145,7 +161,7 @@ def _one_for_each_split(source: Path, paths: Sequence[Path]) -> list[Path]:
         )
     chosen = []
     for split, files in by_split.items():
-        named = [path for path in files if path.name.startswith("instances")] or files
+        named = [path for path in files if path.name.startswith(_NAMED)] or files
         if len(named) > 1 or (split is None and len(by_split) > 1):
             others = [path for path in paths if path != named[0]]
             raise DataError(
@@ -219,7 +235,7 @@ def _draw(
             notes.count("annotations without outline (a box at most), left out", f"'{path}': annotations.{number}")
         else:
             shapes.append(shape)
-    return paint(shapes, size, table, overlap)
+    return paint(shapes, size, table, overlap, notes)
 
 
 def _shape(annotation: _Annotation, value: int, where: str, notes: Notes, size: Size) -> Shape | None:

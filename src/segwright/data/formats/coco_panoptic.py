@@ -16,6 +16,8 @@ from segwright.data.formats.files import (
     has_keys,
     label_files,
     parse_json,
+    refuse_bad_json,
+    refuse_unlike,
     safe_name,
     split_of,
     stem_of,
@@ -67,21 +69,24 @@ class _File(BaseModel):
 
 def detect(source: Path, options: Options) -> str | None:
     """A JSON file with segments_info."""
-    found = _label_files(source)
+    found = _label_files(source, options)
     return f"'{found[0]}' has images, annotations and segments_info" if found else None
 
 
-def _label_files(source: Path) -> list[Path]:
-    return label_files(source, ".json", lambda path: has_keys(path, _KEYS))
+def _label_files(source: Path, options: Options) -> list[Path]:
+    return label_files(source, ".json", lambda path: has_keys(path, _KEYS, options.max_bytes))
 
 
 def read(source: Path, options: Options) -> Reading:
     """One JSON file for each split, or one for all; its PNGs lie anywhere below the source.
 
     Raises:
-        DataError: files of the wrong shape or with different categories, a PNG or a picture that is nowhere.
+        DataError: files of the wrong shape or with different categories, a file that is no JSON, a PNG or a picture
+            that is nowhere.
     """
-    paths = _label_files(source)
+    paths = _label_files(source, options)
+    refuse_bad_json(source, paths, options.max_bytes)
+    refuse_unlike(source, paths, _KEYS, "panoptic", options.max_bytes)
     if not paths:
         raise DataError(
             f"'{source}' holds no JSON file with segments_info", fix="give the folder of both, JSON and PNGs"

@@ -15,8 +15,8 @@ from segwright.data.dataset import IMAGE_SUFFIXES, SPLITS, Folders, Segmentation
 from segwright.data.formats.archives import opened
 from segwright.data.formats.files import SUFFIX_OF, TURNED_BACK, PictureSize, picture_size
 from segwright.data.formats.outside import OutsideMasks
-from segwright.data.formats.reading import IntArray, Options, Reading, Sample, Size
-from segwright.data.formats.registry import read_source
+from segwright.data.formats.reading import IntArray, Options, Reading, Sample, Size, counted
+from segwright.data.formats.registry import FORMATS, read_source
 from segwright.data.masks import IGNORE, Labels, ignore_index_of
 from segwright.data.sharing import share_stems
 from segwright.data.writing import check_target, naming_os_errors, write_head
@@ -99,6 +99,8 @@ def convert(
                 writer.write(split, sample)
                 if progress:
                     progress(done, len(placed))
+            if FORMATS[name].draws_shapes and not reading.notes.drawn:
+                raise _nothing_drawn(source, reading)
             images, said = writer.finish(target.name), [*map(shown, reading.notes.sentences())]
             head = [f"converted from {source}", f"{shown(reading.understood)} (--from {name})", *said]
             write_head(temporary / "data.yaml", head)
@@ -234,6 +236,15 @@ class _Writer:
         if empty:
             listed = ", ".join(empty[:10]) + (f" and {len(empty) - 10} more" * (len(empty) > 10))
             self._reading.notes.say(f"classes without a pixel: {listed}")
+
+
+def _nothing_drawn(source: Path, reading: Reading) -> DataError:
+    left = [note for note in reading.notes.sentences() if "left out" in note]
+    return DataError(
+        f"'{source}' has not one shape that could be drawn in {counted(len(reading.samples), 'picture')}"
+        + f" ({'; '.join(left)})" * bool(left),
+        fix="label areas: outlines or masks; boxes, points and lines have none",
+    )
 
 
 def _sizes_differ(where: str, size: Size, name: str, shown: Size) -> DataError:

@@ -73,9 +73,12 @@ def read(source: Path, options: Options) -> Reading:
     """All pictures of the XML files, whether or not something is labelled in them.
 
     Raises:
-        DataError: no such file, a DOCTYPE, tracks of a video, or an attribute that is missing or no number.
+        DataError: no such file, one that is no XML, a DOCTYPE, tracks of a video, or an attribute that is missing or
+            no number.
     """
     paths = _label_files(source)
+    for path in label_files(source, ".xml", lambda path: path not in paths):
+        _parse(path, options.max_bytes)  # one that cannot be parsed could hold the labels of a split
     if not paths:
         raise DataError(f"'{source}' holds no CVAT XML", fix="export the task as 'CVAT for images 1.1'")
     root = source if source.is_dir() else source.parent
@@ -143,7 +146,7 @@ def _draw(image: Element, where: str, table: LabelTable, overlap: str, notes: No
                 shapes.append(shape)
         else:
             notes.count(f"elements '{element.tag}' that label no pixels, left out", where)
-    return paint(shapes, size, table, overlap)
+    return paint(shapes, size, table, overlap, notes)
 
 
 def _height(element: Element, where: str) -> float:

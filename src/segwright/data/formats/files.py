@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ValidationError
 
 from segwright.data.formats.reading import Notes, Sample, Size
@@ -18,6 +18,7 @@ from segwright.runtime.images import SUFFIXES
 Model = TypeVar("Model", bound=BaseModel)
 
 _BLOCK = 1 << 22  # bytes read at once while keys are looked for
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """EXIF orientations that are shown with height and width exchanged."""
@@ -40,6 +41,10 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+
+class _Anything(BaseModel):
+    """Any JSON object; nothing of it is kept."""
 
 
 def files_below(root: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -222,7 +227,9 @@ def picture_size(image: Path | bytes, name: str, max_pixels: int) -> PictureSize
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as reason:
         raise DataError(f"picture '{name}' is too large ({reason})", fix="cut it into parts") from reason
     except Exception as reason:  # damaged files make Pillow's readers raise anything, SyntaxError included
-        raise DataError(f"picture '{name}' cannot be read ({reason})", fix="copy it again or remove it") from reason
+        raise DataError(
+            f"picture '{name}' cannot be read ({why(reason)})", fix="copy it again or remove it"
+        ) from reason
     if stored[0] * stored[1] > max_pixels:
         raise DataError(
             f"picture '{name}' is too large ({stored[1]}x{stored[0]} px (width x height) exceed the limit of "
@@ -235,9 +242,16 @@ def picture_size(image: Path | bytes, name: str, max_pixels: int) -> PictureSize
     return PictureSize(shown, stored, orientation, kind)
 
 
-def has_keys(path: Path, keys: Sequence[bytes]) -> bool:
-    """Whether all ``keys`` stand somewhere in a file; files of gigabytes are not held in memory for it."""
+def why(reason: Exception) -> str:
+    """What Pillow says about a picture; of bytes that it does not know it says an address in memory."""
+    return "of no format that is known" if isinstance(reason, UnidentifiedImageError) else str(reason)
+
+
+def has_keys(path: Path, keys: Sequence[bytes], max_bytes: int) -> bool:
+    """Whether all ``keys`` stand somewhere in a file; one of more than ``max_bytes`` is not read, and has none."""
     missing, tail = set(keys), b""
+    if path.stat().st_size > max_bytes:
+        return False
     with path.open("rb") as file:
         while missing and (block := file.read(_BLOCK)):
             missing -= {key for key in missing if key in tail + block}
@@ -258,6 +272,58 @@ def label_files(source: Path, suffix: str, belongs: Callable[[Path], bool]) -> l
     """
     files = [source] if source.is_file() else files_below(source, (suffix,))
     return [path for path in files if path.suffix.lower() == suffix and belongs(path)]
+
+
+def refuse_bad_json(source: Path, found: Sequence[Path], max_bytes: int) -> None:
+    """Raise where a JSON file that is none of a format's cannot be read: it could hold the labels of a split.
+
+    Args:
+        source: a file or a folder.
+        found: the files of the format.
+        max_bytes: that a file may have.
+
+    Raises:
+        DataError: the first file that is too large or no JSON; tells line and column.
+    """
+    known = set(found)
+    for path in label_files(source, ".json", lambda path: path not in known):
+        try:
+            _Anything.model_validate_json(label_bytes(path, max_bytes).removeprefix(_BYTE_ORDER_MARK))
+        except ValidationError as reason:
+            first = reason.errors(include_url=False, include_input=False)[0]
+            if first["type"] != "json_invalid":  # a list, a number: JSON of something else
+                continue
+            wrong = first["ctx"]["error"] if path.stat().st_size else "it is empty"
+            raise DataError(
+                f"'{path}' is no JSON ({wrong})", fix="copy or export it again, or move it out of the data set"
+            ) from reason
+
+
+def refuse_unlike(source: Path, found: Sequence[Path], keys: Sequence[bytes], prefix: str, max_bytes: int) -> None:
+    """Raise where a JSON file's name says that it is one of a format's, and its content does not.
+
+    Args:
+        source: a file or a folder.
+        found: the files of the format; a file is meant that is called like one of them, or begins with ``prefix``
+            beside one of them. Where there is none, the only file, or any that begins with ``prefix``.
+        keys: that the format's files hold.
+        prefix: of names.
+        max_bytes: that a file may have.
+
+    Raises:
+        DataError: such a file lacks keys; names them.
+    """
+    known, names, folders = set(found), {path.name for path in found}, {path.parent for path in found}
+    others = label_files(source, ".json", lambda path: path not in known)
+    for path in others:
+        is_near = path.parent in folders or not found
+        is_meant = path.name in names or (is_near and path.name.startswith(prefix)) or (not found and len(others) == 1)
+        missing = [key.decode().strip('"') for key in keys if is_meant and not has_keys(path, (key,), max_bytes)]
+        if missing:
+            raise DataError(
+                f"'{path}' lacks {' and '.join(repr(key) for key in missing)}",
+                fix="export it again, or mend its keys; if it labels nothing, move it out of the data set",
+            )
 
 
 def label_bytes(path: Path, max_bytes: int) -> bytes:
@@ -291,7 +357,7 @@ def parse_json(path: Path, model: type[Model], what: str, max_bytes: int) -> Mod
         DataError: unreadable or too large a file, no JSON, another shape, or a number that is none; names the place.
     """
     try:
-        return model.model_validate_json(label_bytes(path, max_bytes).removeprefix(b"\xef\xbb\xbf"))
+        return model.model_validate_json(label_bytes(path, max_bytes).removeprefix(_BYTE_ORDER_MARK))
     except ValidationError as reason:
         raise _wrong_shape(path, reason.errors(include_url=False, include_context=False)[0], what) from reason
 

@@ -41,7 +41,7 @@ class Shape(NamedTuple):
     fill: Callable[[Size], Region | None]
 
 
-def paint(shapes: Sequence[Shape], size: Size, table: LabelTable, overlap: str) -> IntArray:
+def paint(shapes: Sequence[Shape], size: Size, table: LabelTable, overlap: str, notes: Notes) -> IntArray:
     """The mask of a picture; later shapes lie on top.
 
     Args:
@@ -49,6 +49,7 @@ def paint(shapes: Sequence[Shape], size: Size, table: LabelTable, overlap: str) 
         size: (height, width).
         table: for the value of pixels without a shape.
         overlap: ``"area"`` draws larger shapes first, ``"order"`` keeps the order.
+        notes: count the shapes that have a pixel here.
     """
     dtype = np.uint8 if ignore_index_of(len(table.classes)) == 255 else np.uint16
     mask: IntArray = np.full(size, table.unlabelled, dtype)
@@ -57,6 +58,7 @@ def paint(shapes: Sequence[Shape], size: Size, table: LabelTable, overlap: str) 
         if region is not None:
             height, width = region.inside.shape
             mask[region.top : region.top + height, region.left : region.left + width][region.inside] = shape.value
+            notes.drawn += int(region.inside.any())
     return mask
 
 

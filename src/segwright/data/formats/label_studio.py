@@ -21,6 +21,7 @@ from segwright.data.formats.files import (
     has_keys,
     label_files,
     parse_json,
+    refuse_bad_json,
     safe_name,
     split_of,
     stem_of,
@@ -93,21 +94,22 @@ class _File(RootModel[list[_Task]]):
 
 def detect(source: Path, options: Options) -> str | None:
     """A JSON file with annotations, result and from_name."""
-    found = _label_files(source)
+    found = _label_files(source, options)
     return f"'{found[0]}' has annotations, result and from_name" if found else None
 
 
-def _label_files(source: Path) -> list[Path]:
-    return label_files(source, ".json", lambda path: has_keys(path, _KEYS))
+def _label_files(source: Path, options: Options) -> list[Path]:
+    return label_files(source, ".json", lambda path: has_keys(path, _KEYS, options.max_bytes))
 
 
 def read(source: Path, options: Options) -> Reading:
     """All tasks with an annotation; of several annotations of a task the first one that was not cancelled.
 
     Raises:
-        DataError: a file of the wrong shape, or a picture that is nowhere.
+        DataError: a file of the wrong shape, one that is no JSON, or a picture that is nowhere.
     """
-    paths = _label_files(source)
+    paths = _label_files(source, options)
+    refuse_bad_json(source, paths, options.max_bytes)
     if not paths:
         raise DataError(f"'{source}' holds no Label Studio JSON", fix="export the project as JSON (not JSON-MIN)")
     notes = Notes()
@@ -196,7 +198,7 @@ def _draw(results: list[_Result], table: LabelTable, overlap: str, notes: Notes,
             notes.count("polygons of fewer than three corners, left out", place)
         else:
             shapes.append(shape)
-    return paint(shapes, size, table, overlap)
+    return paint(shapes, size, table, overlap, notes)
 
 
 def _shape(result: _Result, value: int, where: str, notes: Notes, size: Size) -> Shape | None:

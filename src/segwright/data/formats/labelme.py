@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, FiniteFloat
 
-from segwright.data.formats.files import files_below, has_keys, parse_json, tell_unnamed
+from segwright.data.formats.files import has_keys, label_files, parse_json, refuse_bad_json, tell_unnamed, why
 from segwright.data.formats.fill import (
     FloatArray,
     Region,
@@ -64,8 +64,8 @@ class _Embedded(BaseModel):
 
 def detect(source: Path, options: Options) -> str | None:
     """JSON files with shapes and imagePath."""
-    files = [source] if source.is_file() else files_below(source, (".json",))[:_LOOKED_AT]
-    found = next((path for path in files if path.suffix.lower() == ".json" and has_keys(path, _KEYS)), None)
+    files = label_files(source, ".json", lambda path: True)[:_LOOKED_AT]
+    found = next((path for path in files if has_keys(path, _KEYS, options.max_bytes)), None)
     return f"'{found}' has shapes and imagePath" if found else None
 
 
@@ -73,16 +73,15 @@ def read(source: Path, options: Options) -> Reading:
     """Shapes by LabelMe's own rule: later ones lie on top, and pixels under an outline belong to it.
 
     Raises:
-        DataError: a file of the wrong shape, or one whose picture is nowhere.
+        DataError: a file of the wrong shape, one that is no JSON, or one whose picture is nowhere.
     """
     root = source if source.is_dir() else source.parent
     notes = Notes()
-    files: dict[Path, _File] = {}
-    for path in [source] if source.is_file() else files_below(source, (".json",)):
-        if has_keys(path, _KEYS):
-            files[path] = parse_json(path, _File, "LabelMe JSON", options.max_bytes)
-        else:
-            notes.count("JSON files that are none of LabelMe's, left out", path)
+    paths = label_files(source, ".json", lambda path: has_keys(path, _KEYS, options.max_bytes))
+    refuse_bad_json(source, paths, options.max_bytes)
+    files = {path: parse_json(path, _File, "LabelMe JSON", options.max_bytes) for path in paths}
+    for path in label_files(source, ".json", lambda path: path not in files):
+        notes.count("JSON files that are none of LabelMe's, left out", path)
     if not files:
         raise DataError(f"'{source}' holds no LabelMe JSON", fix="give the folder of pictures with a JSON file each")
     labels = _labels(files, notes)
@@ -138,13 +137,22 @@ def _picture(path: Path, content: _File, root: Path, notes: Notes) -> Path | Non
 
 
 def _embedded(path: Path) -> bytes:
-    data = parse_json(path, _Embedded, "LabelMe JSON", path.stat().st_size).imageData
-    if not data:
+    text = parse_json(path, _Embedded, "LabelMe JSON", path.stat().st_size).imageData
+    if not text:
         raise DataError(
             f"'{path}' has no picture: neither the one that it names, nor one beside it, nor imageData",
             fix="put the picture beside the JSON file",
         )
-    return _decoded(data, f"'{path}': imageData")
+    data = _decoded(text, f"'{path}': imageData")
+    try:
+        Image.open(io.BytesIO(data)).close()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return data  # whoever asks for its size tells that it is too large
+    except Exception as reason:  # damaged files make Pillow's readers raise anything
+        raise DataError(
+            f"'{path}': imageData is no picture ({why(reason)})", fix="put the picture beside the JSON file"
+        ) from reason
+    return data
 
 
 def _decoded(text: str, where: str) -> bytes:
@@ -167,7 +175,7 @@ def _draw(content: _File, path: Path, table: LabelTable, overlap: str, notes: No
             continue
         tell_outside(points, size, notes, where)
         shapes.append(_shape(shape, kind, points, table.value[shape.label.strip()], where))
-    return paint(shapes, size, table, overlap)
+    return paint(shapes, size, table, overlap, notes)
 
 
 def _shape(shape: _Shape, kind: str, points: FloatArray, value: int, where: str) -> Shape:
@@ -194,4 +202,6 @@ def _bitmap(shape: _Shape, where: str) -> np.ndarray[tuple[int, ...], np.dtype[n
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(picture.convert("L")) > 0
     except Exception as reason:  # damaged files make Pillow's decoders raise anything
-        raise DataError(f"{where}.mask is no picture ({reason})", fix="save the file with LabelMe again") from reason
+        raise DataError(
+            f"{where}.mask is no picture ({why(reason)})", fix="save the file with LabelMe again"
+        ) from reason

@@ -95,9 +95,13 @@ class Options:
 
 
 class Notes:
-    """What is to be told about a conversion: sentences, and counts of what was left out or changed."""
+    """What is to be told about a conversion: sentences, and counts of what was left out or changed.
+
+    ``drawn`` counts the shapes that have been drawn so far.
+    """
 
     def __init__(self) -> None:
+        self.drawn = 0
         self._said: list[str] = []
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}

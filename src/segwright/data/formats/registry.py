@@ -26,6 +26,7 @@ from segwright.data.formats import (
     voc,
     yolo,
 )
+from segwright.data.formats.files import refuse_bad_json
 from segwright.data.formats.reading import Options, Reading
 from segwright.errors import ConfigError, DataError, did_you_mean
 
@@ -42,6 +43,11 @@ class Format(NamedTuple):
     detect: Callable[[Path, Options], str | None]
     read: Callable[[Path, Options], Reading]
     takes: tuple[str, ...]
+
+    @property
+    def draws_shapes(self) -> bool:
+        """Whether masks are drawn from outlines, so that one may lie on another, and not read from files."""
+        return "overlap" in self.takes
 
 
 _ALL = ("ignore_outside", "max_pixels", "max_bytes")
@@ -115,7 +121,7 @@ def choose(source: Path, options: Options) -> str:
 
     Raises:
         ConfigError: none, or several.
-        DataError: masks that have no pictures, or the other way round.
+        DataError: masks that have no pictures, or the other way round; none, and a JSON file that cannot be read.
     """
     _refuse_own_layout(source)
     for names in (_KNOWN_BY_FOLDERS, _MASK_FILES):
@@ -128,6 +134,7 @@ def choose(source: Path, options: Options) -> str:
             )
         if evidence:
             return next(iter(evidence))
+    refuse_bad_json(source, (), options.max_bytes)
     raise ConfigError(
         f"'{source}' is in no format that is recognised",
         fix="call folders of pictures and masks 'images' and 'masks', or say what it is, to hear what is missing: "

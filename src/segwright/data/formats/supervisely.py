@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, FiniteFloat
 
-from segwright.data.formats.files import parse_json, pictures_below, split_of, stem_of
+from segwright.data.formats.files import parse_json, pictures_below, split_of, stem_of, why
 from segwright.data.formats.fill import (
     FloatArray,
     Region,
@@ -152,7 +152,7 @@ def _draw(content: _File, path: Path, table: LabelTable, overlap: str, notes: No
             shapes.append(Shape(value, area, partial(draw_with_pillow, points, kind="rectangle")))
         else:
             notes.count(f"objects of type '{kind}' without area, left out", where)
-    return paint(shapes, size, table, overlap)
+    return paint(shapes, size, table, overlap, notes)
 
 
 def _polygon(points: FloatArray, holes: list[FloatArray], size: Size) -> Region | None:
@@ -180,7 +180,7 @@ def _unpacked(text: str, where: str) -> NDArray[np.bool_]:
     except (binascii.Error, zlib.error, ValueError) as reason:
         raise DataError(f"{where} has a bitmap that cannot be unpacked ({reason})", fix="export it again") from reason
     except Exception as reason:  # damaged files make Pillow's decoders raise anything
-        raise DataError(f"{where} has a bitmap that is no picture ({reason})", fix="export it again") from reason
+        raise DataError(f"{where} has a bitmap that is no picture ({why(reason)})", fix="export it again") from reason
     has_alpha = bool((values[..., 3] < 255).any())
     inside: NDArray[np.bool_] = values[..., 3] > 0 if has_alpha else values[..., 0] > 0
     return inside

@@ -25,6 +25,7 @@ from segwright.errors import DataError
 from segwright.strict_yaml import read_yaml
 
 _IMAGES, _LABELS = "images", "labels"
+_BOX = 5  # words in the line of a box: class, centre, width and height
 _FARTHEST = 10.0  # shares of the picture; more is a coordinate in pixels
 _KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
@@ -72,13 +73,15 @@ def read(source: Path, options: Options) -> Reading:
     overlap = notes.overlap(options, "area")
     root, base = path.parent, str(content.get("path", ""))
     pictures = Pictures(root)
-    samples, used = [], set()
+    samples, used, has_outline = [], set(), False
     for split in SPLITS:
         for key in [key for key in _KEYS[split] if content.get(key)]:
             for name, image in _pictures_of(content[key], base, path, split, pictures, notes):
                 labels = _labels_of(image, root)
                 used.add(labels)
-                if labels is None or not labels.read_bytes().strip():
+                lines = labels.read_bytes().split(b"\n") if labels else []
+                has_outline = has_outline or any(len(line.split()) not in (0, _BOX) for line in lines)
+                if not any(line.strip() for line in lines):
                     notes.count("pictures without outline (no text file, or an empty one), all background", image)
                 values = [table.value[name] for name in names]
                 draw = partial(_draw, labels, values, table, overlap, notes)
@@ -88,6 +91,8 @@ def read(source: Path, options: Options) -> Reading:
         notes.count("text files under labels of no picture, left out", left[0], len(left))
     tell_unnamed(root, samples, notes)
     filled = len(used - {None})
+    if samples and not has_outline:
+        raise _nothing_outlined(path, samples, filled, root)
     found = f"{counted(len(samples), 'picture')}, {counted(len(names), 'class')}, {counted(filled, 'text file')}"
     understood = f"YOLO segmentation ({path.name}): {found}"
     return Reading(understood, table.classes, samples, notes)
@@ -145,15 +150,35 @@ def _resolve(entry: str, base: str, path: Path, split: str, notes: Notes) -> Pat
     )
 
 
+def _nothing_outlined(path: Path, samples: Sequence[Sample], filled: int, root: Path) -> DataError:
+    image = next(sample.image for sample in samples)
+    assert isinstance(image, Path)
+    if not filled:
+        return DataError(
+            f"not one of the {counted(len(samples), 'picture')} of '{path}' has a text file: "
+            f"the first, '{image}', would have '{_places_of(image, root)[0]}'",
+            fix="put the text files there, or under other paths in the YAML file",
+        )
+    return DataError(
+        f"{counted(filled, 'text file')} of '{path}' and not one outline: lines are empty, or boxes of five numbers",
+        fix="export segmentation labels, a class and the corners of its outline in a line: a box has none",
+    )
+
+
 def _labels_of(image: Path, root: Path) -> Path | None:
-    """The text file of a picture: under ``labels`` for ``images``, or beside it."""
+    """The text file of a picture."""
+    return next((place for place in _places_of(image, root) if place.is_file()), None)
+
+
+def _places_of(image: Path, root: Path) -> list[Path]:
+    """Where the text file of a picture may lie: under ``labels`` for ``images``, or beside it."""
     inside = list(image.relative_to(root).parts)
     places = [image.with_suffix(".txt")]
     if _IMAGES in inside:
         last = len(inside) - 1 - inside[::-1].index(_IMAGES)
         inside[last] = _LABELS
         places.insert(0, root.joinpath(*inside).with_suffix(".txt"))
-    return next((place for place in places if place.is_file()), None)
+    return places
 
 
 def _draw(
@@ -166,7 +191,7 @@ def _draw(
         where = f"'{labels}' line {number}"
         if not words:
             continue
-        if len(words) == 5:
+        if len(words) == _BOX:
             notes.count("lines of boxes without outline, left out", where)
             continue
         index = _class_of(words[0], len(values), where)
@@ -182,7 +207,7 @@ def _draw(
         points = points * (size[1], size[0])
         tell_outside(points, size, notes, where)
         shapes.append(Shape(values[index], polygon_area(points), partial(fill_polygon, points)))
-    return paint(shapes, size, table, overlap)
+    return paint(shapes, size, table, overlap, notes)
 
 
 def _class_of(word: str, count: int, where: str) -> int:
