@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from segwright.config_words import ALL_KEYS, ALLOWED, EXAMPLES, NAMES_ELSEWHERE
 from segwright.errors import ConfigError, did_you_mean
+from segwright.info import LONGEST_SHORT_SIDE
 from segwright.strict_yaml import read_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -57,7 +58,7 @@ class DataSettings(_Settings):
     """Standard deviation per band, likewise."""
     crop_size: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of the training crop; none: the pictures' median size, at most 512x1024."""
-    short_side: PositiveInt | None = None
+    short_side: Annotated[int, Field(ge=1, le=LONGEST_SHORT_SIDE)] | None = None
     """Pixels of the shorter side to which pictures are resized, in training and ever after; none: as they are."""
     scale: tuple[PositiveFloat, PositiveFloat] = (0.5, 2.0)
     """Range of the random scale."""

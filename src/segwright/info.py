@@ -5,6 +5,7 @@ The same record drives preprocessing in training, evaluation, prediction, export
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 UNITS = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """By what stored values are divided, by their type: 1 stands for the brightest of integers."""
+
+LONGEST_SHORT_SIDE = 16_384
+"""To which pictures may be resized, in pixels: a picture of 4:3 then takes 4 GB as the network's input."""
+
+MOST_BANDS = 65_536
+"""More than any format of pictures holds."""
 
 Colour = tuple[int, int, int]
 
@@ -109,7 +116,7 @@ class ModelInfo:
             source: file name for messages.
 
         Raises:
-            WeightsError: not a segwright model file, a newer format, or fields that do not parse.
+            WeightsError: not a segwright model file, a newer format, or a field that no model file could hold.
         """
         if metadata.get("format") != "segwright":
             raise WeightsError(
@@ -117,29 +124,95 @@ class ModelInfo:
                 fix="give a model.safetensors or a run folder that segwright train wrote",
             )
         try:
-            version = int(metadata["format_version"])
+            version = _json(metadata, "format_version")
+            _check(_is_whole(version, 1), "format_version", "a whole number from 1", version)
             if version > FORMAT_VERSION:
                 raise WeightsError(
                     f"'{source}' has model file format {version}, this segwright reads up to {FORMAT_VERSION}",
                     fix="update segwright",
                 )
-            values = {f.name: json.loads(metadata[f.name]) for f in dataclasses.fields(cls)}
-            steps = values["preprocessing"]
-            values["preprocessing"] = Preprocessing(
-                tuple(steps["mean"]),
-                tuple(steps["std"]),
-                steps["channel_order"],
-                steps.get("short_side"),
-                steps.get("bands"),
-                float(steps.get("unit", 255.0)),
-            )
-            values["classes"] = tuple(values["classes"])
-            values["palette"] = tuple((r, g, b) for r, g, b in values["palette"])
-            return cls(**values)
-        except (KeyError, ValueError, TypeError) as error:
+            values = {f.name: _json(metadata, f.name) for f in dataclasses.fields(cls)}
+            _check(_is_text(values["name"]), "name", "the name of a model", values["name"])
+            for key in ("options", "provenance", "scores", "licences"):
+                _check(isinstance(values[key], dict), key, "a table", values[key])
+            classes = _classes_of(values["classes"])
+            palette = _palette_of(values["palette"], len(classes))
+            steps = _preprocessing_of(values["preprocessing"])
+        except (ValueError, RecursionError) as error:
             raise WeightsError(
                 f"'{source}' has damaged metadata ({error})", fix="copy the file again or export it anew"
             ) from error
+        return cls(**{**values, "classes": classes, "palette": palette, "preprocessing": steps})
+
+
+def _json(metadata: Mapping[str, str], key: str) -> Any:
+    """The value of a line; raises ValueError where it is missing or none."""
+    if key not in metadata:
+        raise ValueError(f"{key} is missing")
+    try:
+        return json.loads(metadata[key])
+    except (ValueError, RecursionError) as error:
+        words = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ValueError(f"{key} is no JSON: {words}") from error
+
+
+def _check(is_met: bool, key: str, allowed: str, found: object) -> None:
+    """Raise ValueError that names a field, what is allowed and what was found."""
+    if not is_met:
+        text = json.dumps(found)
+        raise ValueError(f"{key} must be {allowed}, got {text if len(text) <= 60 else text[:60] + ' ...'}")
+
+
+def _is_whole(value: object, least: int, most: float = math.inf) -> bool:
+    return type(value) is int and least <= value <= most  # JSON's true and false are integers to Python, too
+
+
+def _is_number(value: Any, least: float) -> bool:
+    """Whether it is a number of at least ``least`` that float32 can hold; NaN is none."""
+    return type(value) in (int, float) and least <= value <= 1e30
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that can be written; JSON can also spell halves of characters."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _classes_of(names: Any) -> tuple[str, ...]:
+    is_whole = isinstance(names, list) and len(names) > 0 and all(_is_text(name) for name in names)
+    _check(is_whole, "classes", "a list of at least one name", names)
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    _check(twice is None, "classes", "names that differ", [twice, twice])
+    return tuple(names)
+
+
+def _palette_of(colours: Any, num_classes: int) -> tuple[Colour, ...]:
+    """One colour per class, or none at all, which shows every class in black."""
+    _check(isinstance(colours, list), "palette", "a list of colours", colours)
+    for index, colour in enumerate(colours):
+        is_colour = isinstance(colour, list) and len(colour) == 3 and all(_is_whole(part, 0, 255) for part in colour)
+        _check(is_colour, f"palette[{index}]", "three whole numbers in 0..255", colour)
+    if 0 < len(colours) < num_classes:
+        raise ValueError(f"palette must have a colour for each of the {num_classes} classes, got {len(colours)}")
+    return tuple((red, green, blue) for red, green, blue in colours)
+
+
+def _preprocessing_of(steps: Any) -> Preprocessing:
+    _check(isinstance(steps, dict), "preprocessing", "a table", steps)
+    bands, side, unit = steps.get("bands"), steps.get("short_side"), steps.get("unit", 255.0)  # later than format 1
+    whole = f"null or a whole number in 1..{MOST_BANDS}"
+    _check(bands is None or _is_whole(bands, 1, MOST_BANDS), "preprocessing.bands", whole, bands)
+    whole = f"null or a whole number of pixels in 1..{LONGEST_SHORT_SIDE}"
+    _check(side is None or _is_whole(side, 1, LONGEST_SHORT_SIDE), "preprocessing.short_side", whole, side)
+    _check(_is_number(unit, 1e-30), "preprocessing.unit", "a positive number", unit)
+    channels = bands or 3
+    for key, least, kind in (("mean", -1e30, "finite"), ("std", 1e-30, "positive")):
+        numbers = steps.get(key)
+        is_whole = isinstance(numbers, list) and len(numbers) == channels and all(_is_number(n, least) for n in numbers)
+        _check(is_whole, f"preprocessing.{key}", f"{channels} {kind} numbers", numbers)
+    orders = ("RGB", "BGR") if channels == 3 else ("RGB",)
+    order = steps.get("channel_order")
+    _check(order in orders, "preprocessing.channel_order", " or ".join(orders), order)
+    return Preprocessing(tuple(steps["mean"]), tuple(steps["std"]), order, side, bands, float(unit))
 
 
 def generic_palette(num_classes: int) -> tuple[Colour, ...]:

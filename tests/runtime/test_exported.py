@@ -40,11 +40,16 @@ def test_newer_format_is_refused() -> None:
         ("align_corners", "maybe"),
         ("precision", "int4"),
         ("argmax_agreement", "most"),
+        ("argmax_agreement", "nan"),
+        ("max_logit_difference", "-1"),
         ("classes", "[not json"),
+        ("classes", "[]"),
+        ("name", "null"),
+        ("palette", "[" * 50_000),
     ],
 )
-def test_damaged_field_is_refused(key: str, value: str) -> None:
-    with pytest.raises(WeightsError, match="damaged metadata"):
+def test_damaged_field_is_refused_by_name(key: str, value: str) -> None:
+    with pytest.raises(WeightsError, match=rf"'a\.onnx' has damaged metadata \({key} "):
         Exported.from_metadata({**record().to_metadata(), key: value}, "a.onnx")
 
 

@@ -6,7 +6,15 @@ import pytest
 
 from segwright.errors import ConfigError, MissingExtraError, RunError, WeightsError
 from segwright.runtime.onnx_network import OnnxNetwork
-from tests.support.exported import CLASSES, expected_logits, record, write_onnx, write_outside_weights
+from tests.support.exported import (
+    CHANGES,
+    CLASSES,
+    expected_logits,
+    record,
+    write_changed,
+    write_onnx,
+    write_outside_weights,
+)
 from tests.support.extras import needs
 
 onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
@@ -87,6 +95,13 @@ def test_file_whose_graph_takes_or_gives_something_else_is_refused(path: Path, t
     onnx.save(model, str(tmp_path / "changed.onnx"))
     with pytest.raises(WeightsError, match=r"changed\.onnx' (takes|gives) .*, and its record says"):
         OnnxNetwork(tmp_path / "changed.onnx")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_graph_of_another_type_or_shape_is_refused_when_it_is_opened(tmp_path: Path, change: str) -> None:
+    with pytest.raises(WeightsError, match=r"changed\.onnx' .*, and its record says ") as caught:
+        OnnxNetwork(write_changed(tmp_path / "changed.onnx", change))
+    assert CHANGES[change] in caught.value.message
 
 
 def test_float64_graph_is_refused(path: Path, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from segwright.runtime.files import TEMPORARY
 from segwright.runtime.openvino_network import OpenVinoNetwork
 from segwright.runtime.packages import import_silently
 from tests.support.exported import (
+    CHANGES,
     CLASSES,
     expected_logits,
     record,
+    write_changed,
     write_onnx,
     write_openvino,
     write_outside_weights,
@@ -170,6 +172,13 @@ def test_file_without_its_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"a\.xml") as caught:
         OpenVinoNetwork(file)
     assert ".bin" in caught.value.fix
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_graph_of_another_type_or_shape_is_refused_when_it_is_opened(tmp_path: Path, change: str) -> None:
+    with pytest.raises(WeightsError, match=r"changed\.onnx' .*, and its record says ") as caught:
+        OpenVinoNetwork(write_changed(tmp_path / "changed.onnx", change))
+    assert CHANGES[change] in caught.value.message
 
 
 def test_missing_package_names_the_extra(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,48 @@ def expected_logits(images: np.ndarray, num_classes: int = len(CLASSES), stride:
     return np.einsum("ck,nkhw->nchw", weights(num_classes).astype(np.float64), seen)
 
 
+CHANGES = {
+    "double": "takes images (float64, free x 3 x free x free)",
+    "two axes": "takes images (float32, free x 3)",
+    "four channels": "takes images (float32, free x 4 x free x free)",
+    "number": "gives logits (float32, no axes)",
+    "three classes": "gives logits (float32, free x 3 x free x free)",
+    "whole numbers": "gives logits (int32, free x 4 x free x free)",
+}
+"""What graphs with our record may take or give, and what is told of them."""
+
+
+def write_changed(path: Path, change: str) -> Path:
+    """A file with our record whose graph takes or gives something else: one of :data:`CHANGES`."""
+    onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")
+    helper, types = onnx.helper, onnx.TensorProto
+    channels, classes = 4 if change == "four channels" else 3, 3 if change == "three classes" else 4
+    constants = {"kernel": np.ones((classes, channels, 1, 1), np.float32), "axes": np.array([2, 3])}
+    before = {
+        "double": helper.make_node("Cast", ["images"], ["seen"], to=types.FLOAT),
+        "two axes": helper.make_node("Unsqueeze", ["images", "axes"], ["seen"]),
+    }
+    after = {
+        "number": helper.make_node("ReduceMax", ["scores"], ["logits"], keepdims=0),
+        "whole numbers": helper.make_node("Cast", ["scores"], ["logits"], to=types.INT32),
+    }
+    nodes = [
+        before.get(change, helper.make_node("Identity", ["images"], ["seen"])),
+        helper.make_node("Conv", ["seen", "kernel"], ["scores"]),
+        after.get(change, helper.make_node("Identity", ["scores"], ["logits"])),
+    ]
+    sides = ["n", channels, "h", "w"][: 2 if change == "two axes" else 4]
+    taken = helper.make_tensor_value_info("images", types.DOUBLE if change == "double" else types.FLOAT, sides)
+    kind, sides = types.INT32 if change == "whole numbers" else types.FLOAT, ["n", classes, "a", "b"]
+    given = helper.make_tensor_value_info("logits", kind, [] if change == "number" else sides)
+    initializers = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
+    graph = helper.make_graph(nodes, "changed", [taken], [given], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, record().to_metadata())
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
 def write_outside_weights(path: Path, target: Path, place: str) -> Path:
     """A copy of an ONNX file whose first weights lie at ``place``; a file of bytes lies beside its folder."""
     onnx = pytest.importorskip("onnx", reason="onnx writes the files of these tests")

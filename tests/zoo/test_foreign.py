@@ -129,6 +129,32 @@ def test_classes_in_the_file_are_taken(save: Callable[..., Path]) -> None:
     assert (info.classes, info.palette) == (("sky", "road"), ((1, 2, 3), (4, 5, 6)))
 
 
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"CLASSES": "ab"},
+        {"CLASSES": 2},
+        {"CLASSES": ("sky", None)},
+        {"CLASSES": ("sky", "sky")},
+        {"CLASSES": {"sky": 0, "road": 1}},
+        {"dataset_meta": ["sky", "road"]},
+    ],
+)
+def test_labels_that_are_no_names_are_left_alone(meta: dict[str, Any], save: Callable[..., Path]) -> None:
+    """A model file is written of it, which needs names that differ."""
+    info = zoo.load(save({"meta": meta, "state_dict": theirs(SMALL, 2)})).info
+    assert info.classes == ("class 0", "class 1")
+
+
+@pytest.mark.parametrize(
+    "palette", [[[1, 2, 3], [4, 5, 999]], [[1, 2, 3], None], [[1, 2, 3]], "ab", 7, [[1, 2, 3], "abc"]]
+)
+def test_colours_that_are_none_are_left_alone(palette: Any, save: Callable[..., Path]) -> None:
+    meta = {"CLASSES": ["sky", "road"], "PALETTE": palette}
+    info = zoo.load(save({"meta": meta, "state_dict": theirs(SMALL, 2)})).info
+    assert (info.classes, info.palette) == (("sky", "road"), ((0, 0, 0), (128, 0, 0)))
+
+
 def test_numbered_classes_are_said(
     state: dict[str, Tensor], save: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from segwright.errors import ConfigError, MissingExtraError, RunError
 from segwright.layers import resize
 from segwright.models import SegmentationModel
+from segwright.runtime.digest import BLANK, DIGEST, digest_of
 from segwright.runtime.exported import Exported, Input, Output
 from segwright.runtime.packages import import_silently
 
@@ -187,20 +188,22 @@ def write_graph(graph: Any, path: Path, record: Exported) -> None:
     Args:
         graph: an ``onnx.ModelProto`` or an ``openvino.Model``.
         path: ends in ``.onnx`` or ``.xml``, beside which a ``.bin`` is written.
-        record: goes into the file.
+        record: goes into the file, with a digest of what is written.
 
     Raises:
         OSError: the operating system refused to write.
     """
-    metadata = record.to_metadata()
+    metadata = {**record.to_metadata(), DIGEST: BLANK}
     if path.suffix == ".onnx":
         onnx = package_for_export("onnx")
         onnx.helper.set_model_props(graph, metadata)
         path.write_bytes(graph.SerializeToString())
-        return
-    for key, value in metadata.items():
-        graph.set_rt_info(value, ["segwright", key])
-    try:
-        package_for_export("openvino").save_model(graph, str(path), compress_to_fp16=False)
-    except RuntimeError as reason:  # OpenVINO's word for a full disk, too
-        raise OSError(" ".join(str(reason).split())[-200:]) from reason
+    else:
+        for key, value in metadata.items():
+            graph.set_rt_info(value, ["segwright", key])
+        try:
+            package_for_export("openvino").save_model(graph, str(path), compress_to_fp16=False)
+        except RuntimeError as reason:  # OpenVINO's word for a full disk, too
+            raise OSError(" ".join(str(reason).split())[-200:]) from reason
+    digest = digest_of(path)
+    path.write_bytes(path.read_bytes().replace(BLANK.encode(), digest.encode()))

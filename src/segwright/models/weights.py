@@ -58,16 +58,48 @@ def load_model_file(path: Path) -> SegmentationModel:
     """Build the network that a model file describes and load its weights; in evaluation mode.
 
     Raises:
-        WeightsError: missing, truncated, a pickle, of another program, keys and shapes that do not fit, or weights that
-            are no numbers.
+        WeightsError: missing, truncated, a pickle, of another program, a network that cannot be built, keys and shapes
+            that do not fit, or weights that are no numbers.
     """
     tensors, metadata = read_safetensors(path)
     _refuse_nan(tensors, path)
     info = ModelInfo.from_metadata(metadata, str(path))
-    model = build_model(info.name, info.num_classes, info.options)
+    model = _network_of(info, path)
     load_state(model, tensors, str(path))
     model.info = info
     return model.eval()
+
+
+def _network_of(info: ModelInfo, path: Path) -> SegmentationModel:
+    """The network that a model file describes, with fresh weights.
+
+    Raises:
+        WeightsError: no such model or option, or a value of an option that no network can be built with.
+    """
+    fix = "it is damaged, or of a newer segwright: copy it again, or update segwright"
+    try:
+        model = build_model(info.name, info.num_classes, info.options)
+    except ConfigError as reason:
+        words = f"{reason.message} ({reason.fix})" if reason.fix else reason.message
+        raise WeightsError(
+            f"model file '{path}' describes a network that cannot be built: {words}", fix=fix
+        ) from reason
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as reason:
+        # Builders trust the types in their signatures, and so do the libraries below them.
+        what = (
+            f"model file '{path}' describes a network that cannot be built: '{info.name}' with options {info.options}"
+        )
+        raise WeightsError(
+            f"{what} ({type(reason).__name__}: {' '.join(str(reason).split())[:200]})", fix=fix
+        ) from reason
+    channels = info.preprocessing.channels
+    if model.in_channels != channels:
+        raise WeightsError(
+            f"model file '{path}' describes a network of {model.in_channels} channels, and its preprocessing gives "
+            f"{channels}",
+            fix=fix,
+        )
+    return model
 
 
 def _refuse_nan(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -1,10 +1,10 @@
 """What an exported file says about itself, whichever runtime reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class Exported:
             source: file name for messages.
 
         Raises:
-            WeightsError: not exported by segwright, by a newer one, or fields that do not parse.
+            WeightsError: not exported by segwright, by a newer one, or a field that no export could hold.
         """
         if metadata.get("format") != "segwright":
             raise WeightsError(
@@ -90,22 +90,22 @@ class Exported:
             )
         info = ModelInfo.from_metadata(metadata, source)
         try:
-            version = int(metadata["export_format_version"])
+            version = _number(metadata, "export_format_version")
             if version > EXPORT_FORMAT_VERSION:
                 raise WeightsError(
-                    f"'{source}' has export format {version}, this segwright reads up to {EXPORT_FORMAT_VERSION}",
+                    f"'{source}' has export format {version:g}, this segwright reads up to {EXPORT_FORMAT_VERSION}",
                     fix="update segwright",
                 )
             return cls(
                 info,
-                _one_of(metadata["input"], get_args(Input)),
-                _one_of(metadata["output"], get_args(Output)),
-                {"0": False, "1": True}[metadata["align_corners"]],
-                _one_of(metadata["precision"], get_args(Precision)),
-                _number(metadata.get("max_logit_difference")),
-                _number(metadata.get("argmax_agreement")),
+                _one_of(metadata, "input", get_args(Input)),
+                _one_of(metadata, "output", get_args(Output)),
+                _one_of(metadata, "align_corners", ("0", "1")) == "1",
+                _one_of(metadata, "precision", get_args(Precision)),
+                _number(metadata, "max_logit_difference") if metadata.get("max_logit_difference") else None,
+                _number(metadata, "argmax_agreement") if metadata.get("argmax_agreement") else None,
             )
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise WeightsError(f"'{source}' has damaged metadata ({error})", fix="export it anew") from error
 
 
@@ -128,6 +128,59 @@ def check_file(path: Path) -> None:
     is_of_kind = b"<net" in start if path.suffix.lower() == ".xml" else start.startswith(b"\x08")
     if not is_of_kind:
         raise unreadable(path, "of another kind" if start else "empty")
+
+
+class End(NamedTuple):
+    """An input or output of a graph.
+
+    Args:
+        name, dtype: as the graph names it, and NumPy its type.
+        shape: ``None`` for an axis that is free; and as a whole, where the graph leaves open how many axes there are.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...] | None
+
+    def __str__(self) -> str:
+        axes = ("free" if side is None else str(side) for side in self.shape or ())
+        return f"{self.name} ({self.dtype}, {'unknown axes' if self.shape is None else ' x '.join(axes) or 'no axes'})"
+
+    def fits(self, wanted: "End") -> bool:
+        """Whether all that it takes or gives is what is wanted; axes that either leaves free fit."""
+        if self[:2] != wanted[:2] or self.shape is None or wanted.shape is None or len(self.shape) != len(wanted.shape):
+            return False
+        sides = zip(self.shape, wanted.shape, strict=True)
+        return all(side is None or other is None or side == other for side, other in sides)
+
+
+def check_ends(path: Path, exported: Exported, takes: Sequence[End], gives: Sequence[End]) -> None:
+    """The graph must take and give what the file's record says.
+
+    Args:
+        path: named in errors.
+        exported: the record.
+        takes, gives: the graph's inputs and outputs.
+
+    Raises:
+        WeightsError: it has others, of another type, or of another shape.
+    """
+    channels, num_classes = exported.info.preprocessing.channels, exported.info.num_classes
+    wanted = {
+        "images": End("images", "float32", (None, channels, None, None)),
+        "pixels": End("pixels", "uint8", (None, None, None, channels)),
+        "logits": End("logits", "float32", (None, num_classes, None, None)),
+        "mask": End("mask", "uint8" if num_classes <= 256 else "uint16", (None, None, None)),
+    }
+    for what, there, said in (
+        ("takes", takes, wanted[exported.input]),
+        ("gives", gives, wanted[exported.output]),
+    ):
+        if len(there) != 1 or not there[0].fits(said):
+            raise WeightsError(
+                f"exported file '{path}' {what} {', '.join(map(str, there)) or 'nothing'}, and its record says {said}",
+                fix="it was changed after the export: export it anew",
+            )
 
 
 def unreadable(path: Path, problem: object) -> WeightsError:
@@ -200,11 +253,22 @@ def only_cpu(device: str, runtime: str) -> None:
         )
 
 
-def _one_of(word: str, allowed: tuple[Any, ...]) -> Any:
-    if word not in allowed:
-        raise ValueError(f"'{word}' is none of {', '.join(allowed)}")
-    return word
+def _one_of(metadata: Mapping[str, str], key: str, allowed: tuple[Any, ...]) -> Any:
+    if metadata.get(key) not in allowed:
+        raise ValueError(f"{key} must be {' or '.join(allowed)}, got {_shown(metadata, key)}")
+    return metadata[key]
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+def _number(metadata: Mapping[str, str], key: str) -> float:
+    """Of zero or more; infinity is what the logits of a network can differ by, and NaN is none."""
+    try:
+        number = float(metadata[key])
+    except (KeyError, ValueError):
+        number = -1.0
+    if not number >= 0:
+        raise ValueError(f"{key} must be a number from 0, got {_shown(metadata, key)}")
+    return number
+
+
+def _shown(metadata: Mapping[str, str], key: str) -> str:
+    return f"'{metadata[key][:60]}'" if key in metadata else "nothing"

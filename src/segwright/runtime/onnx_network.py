@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from segwright.errors import ConfigError, WeightsError
+from segwright.errors import ConfigError
+from segwright.runtime.digest import check_digest
 from segwright.runtime.exported import (
     READERS,
     Batch,
+    End,
     Exported,
     Result,
+    check_ends,
     check_file,
     chosen_precision,
     could_not_run,
@@ -17,6 +20,9 @@ from segwright.runtime.exported import (
     unreadable,
 )
 from segwright.runtime.machine import cpu_threads
+
+_TYPES = {"float": "float32", "double": "float64"}
+"""NumPy's names of ONNX Runtime's types, where they differ."""
 
 
 class OnnxNetwork:
@@ -30,7 +36,7 @@ class OnnxNetwork:
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        WeightsError: a file that is missing, truncated, of another kind, or not exported by segwright.
+        WeightsError: a file that is missing, truncated, of another kind, not exported by segwright, or changed since.
         ConfigError: another device, or a precision that the file or the runtime cannot do.
     """
 
@@ -46,7 +52,9 @@ class OnnxNetwork:
         check_file(path)
         self.path = path
         self._session = _session(ort, path, cpu_threads(threads))
-        self.exported = Exported.from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path))
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.exported = Exported.from_metadata(metadata, str(path))
+        check_digest(path, metadata)
         self.precision: str = chosen_precision(precision, self.exported.precision, path)
         if self.precision == "bf16":
             raise ConfigError(
@@ -55,7 +63,7 @@ class OnnxNetwork:
             )
         self.info, self.align_corners = self.exported.info, self.exported.align_corners
         self.takes, self.gives = self.exported.input, self.exported.output
-        _check_ends(path, self._session, self.exported)
+        check_ends(path, self.exported, _ends(self._session.get_inputs()), _ends(self._session.get_outputs()))
 
     def run(self, batch: Batch) -> Result:
         """What the file takes -> what it gives.
@@ -71,21 +79,15 @@ class OnnxNetwork:
         return array
 
 
-def _check_ends(path: Path, session: Any, exported: Exported) -> None:
-    """The graph must take and give what the file's record says.
+def _ends(entries: list[Any]) -> list[End]:
+    def side(length: object) -> int | None:
+        return length if isinstance(length, int) else None  # free sides have names
 
-    Raises:
-        WeightsError: it has other inputs or outputs.
-    """
-    for what, there, said in (
-        ("takes", [entry.name for entry in session.get_inputs()], exported.input),
-        ("gives", [entry.name for entry in session.get_outputs()], exported.output),
-    ):
-        if there != [said]:
-            raise WeightsError(
-                f"exported file '{path}' {what} {', '.join(there) or 'nothing'}, and its record says {said}",
-                fix="it was changed after the export: export it anew",
-            )
+    def dtype(name: str) -> str:
+        bare = name.removeprefix("tensor(").removesuffix(")")
+        return _TYPES.get(bare, bare)
+
+    return [End(entry.name, dtype(entry.type), tuple(map(side, entry.shape))) for entry in entries]
 
 
 def _session(ort: Any, path: Path, threads: int) -> Any:

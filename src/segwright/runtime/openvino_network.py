@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from segwright.errors import ConfigError
+from segwright.runtime.digest import check_digest
 from segwright.runtime.exported import (
     READERS,
     Batch,
+    End,
     Exported,
     Result,
+    check_ends,
     check_file,
     chosen_precision,
     could_not_run,
@@ -23,6 +26,9 @@ from segwright.runtime.exported import (
 )
 from segwright.runtime.files import is_temporary
 from segwright.runtime.machine import cache_folder, cpu_threads
+
+_TYPES = {"f32": "float32", "f64": "float64", "i32": "int32", "u8": "uint8", "u16": "uint16"}
+"""NumPy's names of OpenVINO's types."""
 
 
 class OpenVinoNetwork:
@@ -40,7 +46,7 @@ class OpenVinoNetwork:
 
     Raises:
         MissingExtraError: openvino is not installed.
-        WeightsError: a file that is missing, truncated, of another kind, or not exported by segwright.
+        WeightsError: a file that is missing, truncated, of another kind, not exported by segwright, or changed since.
         ConfigError: another device, or a precision that the file or the CPU cannot do.
     """
 
@@ -60,7 +66,10 @@ class OpenVinoNetwork:
             model = core.read_model(path)
         except RuntimeError as reason:
             raise unreadable(path, _last_line(reason)) from reason
-        self.exported = Exported.from_metadata(_metadata(model, path), str(path))
+        metadata = _metadata(model, path)
+        self.exported = Exported.from_metadata(metadata, str(path))
+        check_digest(path, metadata)
+        check_ends(path, self.exported, _ends(model.inputs), _ends(model.outputs))
         self.precision: str = chosen_precision(precision, self.exported.precision, path)
         if self.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ConfigError(
@@ -89,6 +98,15 @@ class OpenVinoNetwork:
         if not array.size:  # seen of graphs whose sizes were wrong, instead of an error
             raise could_not_run(self.path, batch, RuntimeError("no logits came out"))
         return np.asarray(array)
+
+
+def _ends(ports: list[Any]) -> list[End]:
+    def end(port: Any) -> End:
+        dtype, shape = port.get_element_type().get_type_name(), port.get_partial_shape()
+        sides = tuple(side.get_length() if side.is_static else None for side in shape) if shape.rank.is_static else None
+        return End(", ".join(sorted(port.get_names())), _TYPES.get(dtype, dtype), sides)
+
+    return [end(port) for port in ports]
 
 
 def _cache_of(path: Path) -> Path:

@@ -105,9 +105,25 @@ def _bare(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _labels(meta: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Colour, ...]]:
-    """Classes and palette as mmsegmentation writes them, in its old or its new place."""
-    place = {str(key).lower(): value for key, value in {**meta, **(meta.get("dataset_meta") or {})}.items()}
-    classes, palette = place.get("classes") or (), place.get("palette") or ()
-    colours = [tuple(int(value) for value in colour) for colour in palette]
-    is_whole = len(colours) == len(classes) and all(len(colour) == 3 for colour in colours)
-    return tuple(map(str, classes)), tuple((r, g, b) for r, g, b in colours) if is_whole else ()
+    """Classes and palette as mmsegmentation writes them, in its old or its new place; empty where they are none."""
+    newer = meta.get("dataset_meta")
+    place = {
+        str(key).lower(): value for key, value in {**meta, **(newer if isinstance(newer, Mapping) else {})}.items()
+    }
+    classes, palette = place.get("classes"), place.get("palette")
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        return (), ()
+    if len(set(classes)) < len(classes):  # a model file needs names that differ
+        return (), ()
+    colours = [_colour(value) for value in palette] if isinstance(palette, list | tuple | np.ndarray) else []
+    whole = [colour for colour in colours if colour is not None]
+    return tuple(classes), tuple(whole) if len(whole) == len(colours) == len(classes) else ()
+
+
+def _colour(value: Any) -> Colour | None:
+    """Three numbers of 0..255, or None where it is no colour."""
+    try:
+        red, green, blue = (int(part) for part in value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (red, green, blue) if all(0 <= part <= 255 for part in (red, green, blue)) else None
