@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from segwright.data.dataset import Folders, find_pairs
 from segwright.data.endings import how_masks_end
 from segwright.errors import DataError
 from segwright.info import generic_palette
+from tests.support.closed import close_folders
 
 HEAD = "train: {images: i, masks: m}\n"
 THREE = HEAD + "classes: {0: sky, 1: road, 2: car}\n"
@@ -268,12 +268,5 @@ def test_links_to_folders_belong_to_a_split(tmp_path: Path) -> None:
 
 def test_a_subfolder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "images/a.png", "masks/a.png", "images/closed/b.png", "masks/closed/b.png")
-    scanned = os.scandir
-
-    def guarded(path: str) -> object:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scanned(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)
+    close_folders(monkeypatch)
     assert f"folder '{tmp_path}/images/closed' cannot be read (Permission denied)" in pairing_error(tmp_path).message

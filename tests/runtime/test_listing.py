@@ -1,10 +1,10 @@
-import os
 from pathlib import Path
 
 import pytest
 
 from segwright.errors import DataError
 from segwright.runtime.listing import files_below
+from tests.support.closed import close_folders
 
 
 def touch(root: Path, *names: str) -> None:
@@ -55,14 +55,7 @@ def test_a_folder_that_may_not_be_read_is_named_and_not_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path, "a.png", "closed/b.png")
-    scanned = os.scandir
-
-    def guarded(path: str) -> object:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scanned(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)
+    close_folders(monkeypatch)
     with pytest.raises(DataError, match=f"folder '{tmp_path}/closed' cannot be read") as caught:
         found(tmp_path)
     assert caught.value.fix == "grant access to it"

@@ -182,10 +182,10 @@ def _read_all(
     count = processes or processes_for(seconds)
     of_some_time = int(_PIECE_SECONDS * len(jobs) / max(seconds, 1e-9))
     if isinstance(checker, KeepingChecker):  # another check, of some splits or with more processes, has the same pieces
-        size = max(few for few in _KEPT_PIECES if few <= max(1, of_some_time))
+        pieces = _lasting_pieces(jobs, max(few for few in _KEPT_PIECES if few <= max(1, of_some_time)))
     else:
         size = max(1, min(_PIECE, of_some_time, len(jobs) // (8 * count)))
-    pieces = _pieces(jobs, size)
+        pieces = [range(start, min(start + size, len(jobs))) for start in range(0, len(jobs), size)]
 
     def name_of(piece: int) -> str:
         files = [jobs[index].image or jobs[index].mask for index in (pieces[piece][0], pieces[piece][-1])]
@@ -198,17 +198,17 @@ def _check_piece(checker: Checker, jobs: Sequence[Job], pieces: Sequence[range],
     return checker.check(jobs[pieces[piece].start : pieces[piece].stop])
 
 
-def _pieces(jobs: Sequence[Job], size: int) -> list[range]:
+def _lasting_pieces(jobs: Sequence[Job], size: int) -> list[range]:
     """Runs of about ``size`` jobs, at most twice as many, that begin where a name says so.
 
-    Then a file more or less changes one piece, and what is kept of the others holds.
+    Then a file more or less changes a few pieces, and what is kept of the others holds.
     """
-    every, starts = 1 << (size.bit_length() - 1), list[int]()
+    starts = list[int]()
     for index, job in enumerate(jobs):
         name = os.path.basename(job.image or job.mask or "")  # noqa: PTH119  strings are faster than paths
         digest = hashlib.blake2b(os.fsencode(name), digest_size=4).digest()
-        is_mark = int.from_bytes(digest) % every == 0
-        if not starts or is_mark or index - starts[-1] == 2 * every or job.split != jobs[index - 1].split:
+        is_mark = int.from_bytes(digest) % size == 0
+        if not starts or is_mark or index - starts[-1] == 2 * size or job.split != jobs[index - 1].split:
             starts.append(index)
     return [range(start, end) for start, end in itertools.pairwise([*starts, len(jobs)])]
 

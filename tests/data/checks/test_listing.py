@@ -5,6 +5,7 @@ import pytest
 from segwright.data import Problem, check_data, load_data
 from segwright.data.checks.listing import list_split
 from segwright.data.dataset import IMAGE_SUFFIXES, find_files
+from tests.support.closed import close_folders
 
 from ..faults import Plot
 
@@ -64,16 +65,7 @@ def test_files_that_nobody_reads_are_one_warning_for_each_folder(plot: Plot) -> 
 
 
 def test_a_folder_that_may_not_be_read_is_named(plot: Plot, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     (plot.root / "images/train/closed").mkdir()
-    scanned = os.scandir
-
-    def guarded(path: str) -> object:
-        if str(path).endswith("closed"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scanned(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)
+    close_folders(monkeypatch)
     (problem,) = check_data(plot.root).problems
     assert (problem.code, problem.file) == ("unreadable-folder", str(plot.root / "images/train/closed"))
