@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from segwright.config import Config, known_keys, make_config, parse_words, read_config, with_settings
+from segwright.data.checks.problem import ALLOWABLE
 from segwright.engine.folder import RunFolder
 from segwright.errors import ConfigError
 
@@ -14,6 +15,13 @@ def refused(tree: dict[str, Any]) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         make_config(tree, source="recipe.yaml")
     return caught.value
+
+
+def test_training_can_allow_what_the_check_can() -> None:
+    assert make_config({"data": {"allow": list(ALLOWABLE)}}).data.allow == ALLOWABLE
+    assert make_config({"data": {"allow": ALLOWABLE[0]}}).data.allow == ALLOWABLE[:1]
+    fix = refused({"data": {"allow": "size-mismatch"}}).fix
+    assert all(f"'{code}'" in fix for code in ALLOWABLE)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Options:
         if not 1 <= self.max_pixels <= _MOST_PIXELS:
             raise ConfigError(
                 f"--max-pixels must lie in 1..{_MOST_PIXELS}, got {self.max_pixels}",
-                fix="cut larger pictures into parts: nothing else in segwright reads them in one piece",
+                fix="cut larger pictures into parts, or set SEGWRIGHT_MAX_PIXELS=N, which every command obeys",
             )
         if self.max_bytes < 1:
             raise ConfigError(f"--max-bytes must be 1 or above, got {self.max_bytes}", fix="leave it out for 2 GB")
